@@ -1,0 +1,84 @@
+"""Every named part, as ``name -> "module:attribute"``, imported when first asked for.
+
+Adding a part is one file and one line here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from promptdetox.errors import unknown_name
+
+REGISTRY: dict[str, dict[str, str]] = {
+    "generator": {
+        "ctranslate2": "promptdetox.engines.ctranslate2:CTranslate2Generator",
+        "transformers": "promptdetox.engines.transformers:TransformersGenerator",
+        "fake": "promptdetox.engines.fake:FakeGenerator",
+    },
+    "encoder": {
+        "ctranslate2": "promptdetox.engines.ctranslate2:CTranslate2Encoder",
+        "transformers": "promptdetox.engines.transformers:TransformersEncoder",
+        "fake": "promptdetox.engines.fake:FakeEncoder",
+    },
+    "architecture": {
+        "llama": "promptdetox.models.llama:ARCHITECTURE",
+        "bert": "promptdetox.models.bert:ARCHITECTURE",
+    },
+    "tagger": {
+        "lexicon-en.v1": "promptdetox.spans.lexicon:load_default",
+        "none": "promptdetox.spans.none:load_none",
+    },
+    "scorer": {
+        "chrf": "promptdetox.scorers.chrf:ChrF",
+        "lexicon_neutral": "promptdetox.scorers.lexicon_neutral:LexiconNeutral",
+        "copy_rate": "promptdetox.scorers.copy_rate:CopyRate",
+        "length_ratio": "promptdetox.scorers.length_ratio:LengthRatio",
+    },
+    "baseline": {
+        "copy": "promptdetox.baselines:copy_text",
+        "deletion": "promptdetox.baselines:delete_spans",
+    },
+    "template": {
+        "rewrite-chat.v1": "promptdetox.prompts.templates:rewrite-chat.v1.toml",
+        "rewrite-chat-few.v1": "promptdetox.prompts.templates:rewrite-chat-few.v1.toml",
+        "rewrite-plain.v1": "promptdetox.prompts.templates:rewrite-plain.v1.toml",
+        "rewrite-plain-few.v1": "promptdetox.prompts.templates:rewrite-plain-few.v1.toml",
+    },
+    "task": {"rewrite": "promptdetox.tasks:rewrite.toml"},
+}
+
+
+def names(kind: str) -> list[str]:
+    """Return the registered names of a kind, in order of registration.
+
+    Raises:
+        ConfigError: No such kind.
+    """
+    if kind not in REGISTRY:
+        raise unknown_name("kind", kind, REGISTRY)
+    return list(REGISTRY[kind])
+
+
+def locate(kind: str, name: str) -> tuple[str, str]:
+    """Return (module, attribute or file) of a registered part.
+
+    Raises:
+        ConfigError: No such kind or name; the message has the nearest one.
+    """
+    if kind not in REGISTRY:
+        raise unknown_name("kind", kind, REGISTRY)
+    if name not in REGISTRY[kind]:
+        raise unknown_name(kind, name, REGISTRY[kind])
+    module, _, attribute = REGISTRY[kind][name].partition(":")
+    return module, attribute
+
+
+def resolve(kind: str, name: str) -> Any:
+    """Import and return a registered part.
+
+    Raises:
+        ConfigError: No such kind or name; the message has the nearest one.
+    """
+    module, attribute = locate(kind, name)
+    return getattr(importlib.import_module(module), attribute)
