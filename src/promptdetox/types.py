@@ -116,11 +116,13 @@ class Prompt:
         segments: The pieces, in order.
         n_static: Leading segments that every prompt of this template shares (a cacheable prefix).
         stop: Strings that end the answer; they are not part of it.
+        is_chat: True if a chat template made it; a plain prompt gets the tokenizer's BOS token.
     """
 
     segments: tuple[Segment, ...]
     n_static: int = 0
     stop: tuple[str, ...] = ()
+    is_chat: bool = False
 
     @property
     def text(self) -> str:

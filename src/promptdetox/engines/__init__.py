@@ -1,0 +1,1 @@
+"""Engines: whatever continues prompts (`Generator`) or turns texts into vectors (`Encoder`)."""

@@ -1,0 +1,258 @@
+"""The reference engine: Hugging Face transformers, any causal or sequence-to-sequence model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from promptdetox.engines.answers import cut_answer
+from promptdetox.errors import ModelError
+from promptdetox.models.catalog import ModelSource, find_model, sha256_of
+from promptdetox.models.tokenizer import PromptTokenizer
+from promptdetox.types import Candidate, Decoding, Prompt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from promptdetox.types import FloatArray
+
+_BATCH_SIZE = 16
+
+
+class TransformersGenerator:
+    """Continues prompts in float32, slowly: the oracle that faster engines are compared with.
+
+    Source: https://huggingface.co/docs/transformers
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, *, digest: str) -> None:
+        self._model = model.eval()
+        self._hf_tokenizer = tokenizer
+        self._digest = digest
+        self._is_seq2seq = bool(model.config.is_encoder_decoder)
+        bos = tokenizer.bos_token
+        self._tokenizer = PromptTokenizer(tokenizer.backend_tokenizer.to_str(), bos_token=bos)
+        self._end_ids: dict[tuple[str, ...], list[int]] = {}
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        *,
+        adapter: Path | None = None,
+        threads: int | None = None,
+        compute_type: str = "float32",
+    ) -> TransformersGenerator:
+        """Return the engine for a model; always float32, whatever the compute type.
+
+        Raises:
+            ModelError: torch is not installed, or the model cannot be loaded.
+        """
+        torch, transformers = _import_torch()
+        if threads is not None:
+            torch.set_num_threads(threads)
+        source = find_model(model)
+        folder, options = _loading_options(source)
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
+            config = transformers.AutoConfig.from_pretrained(folder, **options)
+            kind = "Seq2SeqLM" if config.is_encoder_decoder else "CausalLM"
+            loader = getattr(transformers, f"AutoModelFor{kind}")
+            network = loader.from_pretrained(folder, dtype=torch.float32, **options)
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"transformers cannot load {source.path}: {error}") from error
+        if adapter is not None:
+            import peft
+
+            network = peft.PeftModel.from_pretrained(network, str(adapter))
+        sums = "".join(sha256_of(path) for path in source.weight_files())
+        return cls(network, tokenizer, digest=sums[:64])
+
+    @property
+    def digest(self) -> str:
+        """Identity of the weights, hex."""
+        return self._digest
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that prompt and answer may have together."""
+        config = self._model.config
+        for name in ("max_position_embeddings", "n_positions"):
+            if getattr(config, name, None):
+                return int(getattr(config, name))
+        return 512
+
+    @property
+    def chat_template(self) -> str | None:
+        """The model's Jinja chat template; None for a plain model."""
+        template = self._hf_tokenizer.chat_template
+        return template if isinstance(template, str) else None
+
+    @property
+    def special_tokens(self) -> Mapping[str, str]:
+        """Control tokens that chat templates name."""
+        names = ("bos_token", "eos_token")
+        return {name: token for name in names if (token := getattr(self._hf_tokenizer, name))}
+
+    def count_tokens(self, prompt: Prompt) -> int:
+        """Return the length of a prompt in tokens."""
+        return len(self.token_ids(prompt))
+
+    def token_ids(self, prompt: Prompt) -> list[int]:
+        """Return the token ids of a prompt; sequence-to-sequence models get their end token."""
+        ids = self._tokenizer.encode(prompt)
+        end = self._hf_tokenizer.eos_token_id
+        return [*ids, end] if self._is_seq2seq and end is not None else ids
+
+    def generate(
+        self, prompts: Sequence[Prompt], *, decoding: Sequence[Decoding]
+    ) -> Iterator[list[Candidate]]:
+        """Yield the candidates of each prompt, in order: greedy, or the n best of a beam of n."""
+        for index, (prompt, options) in enumerate(zip(prompts, decoding, strict=True)):
+            del index
+            yield self._generate_one(prompt, options)
+
+    def _generate_one(self, prompt: Prompt, options: Decoding) -> list[Candidate]:
+        torch, _ = _import_torch()
+        ids = self.token_ids(prompt)
+        ends = self._find_end_ids(prompt.stop)
+        inputs = torch.tensor([ids])
+        with torch.inference_mode():
+            result = self._model.generate(
+                input_ids=inputs,
+                attention_mask=torch.ones_like(inputs),
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                num_beams=options.n_candidates,
+                num_return_sequences=options.n_candidates,
+                max_new_tokens=options.max_new_tokens,
+                eos_token_id=ends,
+                pad_token_id=ends[0],
+                return_dict_in_generate=True,
+                output_scores=True,
+            )
+        n_prompt = 1 if self._is_seq2seq else len(ids)
+        beams = getattr(result, "beam_indices", None)
+        log_probs = self._model.compute_transition_scores(
+            result.sequences, result.scores, beams, normalize_logits=beams is None
+        )
+        return [
+            self._read_answer(sequence[n_prompt:].tolist(), row.tolist(), ends, prompt)
+            for sequence, row in zip(result.sequences, log_probs, strict=True)
+        ]
+
+    def _read_answer(
+        self, ids: list[int], log_probs: list[float], ends: list[int], prompt: Prompt
+    ) -> Candidate:
+        n = next((at for at, token in enumerate(ids) if token in ends), len(ids))
+        used = log_probs[: n + 1]
+        return Candidate(
+            text=cut_answer(self._tokenizer.decode(ids[:n]), prompt.stop),
+            log_prob=sum(used) / max(len(used), 1),
+            n_tokens=n,
+            is_finished=n < len(ids),
+            tokens=tuple(ids[:n]),
+        )
+
+    def _find_end_ids(self, stop: tuple[str, ...]) -> list[int]:
+        if stop not in self._end_ids:
+            known = self._model.generation_config.eos_token_id
+            known = known if known is not None else self._hf_tokenizer.eos_token_id
+            ids = list(known) if isinstance(known, list) else [known]
+            for string in stop:
+                tokens = self._tokenizer.tokens_starting_with(string)
+                ids += [self._hf_tokenizer.convert_tokens_to_ids(token) for token in tokens]
+            self._end_ids[stop] = [i for i in dict.fromkeys(ids) if i is not None]
+        return self._end_ids[stop]
+
+    def score(self, prompts: Sequence[Prompt], targets: Sequence[str]) -> list[float]:
+        """Return the mean log-probability a token of each target after its prompt."""
+        torch, _ = _import_torch()
+        scores = []
+        for prompt, target in zip(prompts, targets, strict=True):
+            ids, answer = self.token_ids(prompt), self._tokenizer.encode_user(target)
+            if not answer:
+                scores.append(0.0)
+                continue
+            with torch.inference_mode():
+                if self._is_seq2seq:
+                    labels = torch.tensor([answer])
+                    logits = self._model(input_ids=torch.tensor([ids]), labels=labels).logits[0]
+                else:
+                    line = torch.tensor([[*ids, *answer]])
+                    logits = self._model(input_ids=line).logits[0, len(ids) - 1 : -1]
+                picked = logits.log_softmax(-1)[range(len(answer)), answer]
+            scores.append(float(picked.mean()))
+        return scores
+
+
+class TransformersEncoder:
+    """Mean-pooled unit vectors from any encoder.
+
+    Source: Reimers and Gurevych 2019, Sentence-BERT, https://arxiv.org/abs/1908.10084
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, *, digest: str) -> None:
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self.digest = digest
+
+    @classmethod
+    def load(cls, model: str, **_: Any) -> TransformersEncoder:
+        """Return the engine for a model.
+
+        Raises:
+            ModelError: torch is not installed, or the model cannot be loaded.
+        """
+        torch, transformers = _import_torch()
+        source = find_model(model)
+        folder, options = _loading_options(source)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
+        network = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32, **options)
+        sums = "".join(sha256_of(path) for path in source.weight_files())
+        return cls(network, tokenizer, digest=sums[:64])
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Return one unit vector a text. Shape: (texts, hidden), float32."""
+        import numpy as np
+
+        torch, _ = _import_torch()
+        rows = []
+        for at in range(0, len(texts), _BATCH_SIZE):
+            safe = [t.encode("utf-8", "replace").decode("utf-8") for t in texts[at : at + _BATCH_SIZE]]
+            batch = self._tokenizer(
+                safe,
+                padding=True,
+                truncation=True,
+                max_length=256,
+                return_tensors="pt",
+                split_special_tokens=True,
+            )
+            with torch.inference_mode():
+                hidden = self._model(**batch).last_hidden_state
+            mask = batch["attention_mask"].unsqueeze(-1)
+            mean = (hidden * mask).sum(1) / mask.sum(1)
+            rows.append(torch.nn.functional.normalize(mean, dim=-1).numpy())
+        return np.concatenate(rows) if rows else np.zeros((0, 0), dtype=np.float32)
+
+
+def _loading_options(source: ModelSource) -> tuple[str, dict[str, Any]]:
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    if source.path.is_file():
+        return str(source.path.parent), {**options, "gguf_file": source.path.name}
+    source.weight_files()  # refuses folders that hold pickles only
+    return str(source.path), options
+
+
+def _import_torch() -> tuple[Any, Any]:
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise ModelError(
+            "the transformers engine needs torch: run `pip install 'promptdetox[train]'`, or use "
+            "`--engine ctranslate2`."
+        ) from error
+    return torch, transformers

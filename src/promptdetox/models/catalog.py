@@ -1,0 +1,179 @@
+"""Where base weights come from: a pinned package, a folder (or GGUF file), or a hub id."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Literal
+
+from promptdetox.errors import ModelError, unknown_name
+
+DEFAULT_DECODER = "smollm2-135m-instruct"
+DEFAULT_ENCODER = "all-minilm-l6-v2"
+
+_HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model"]
+
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """A base model that a pinned package carries: one entry of ``catalog.toml``.
+
+    Attributes:
+        name: What users call it.
+        kind: ``decoder`` or ``encoder``.
+        architecture: Registered name of the builder.
+        package: Distribution on PyPI.
+        version: Its pinned version.
+        path: The weights inside the package's files.
+        sha256: Of the weights.
+        licence: SPDX id of the weights.
+        hub_id: Where the same model lives on the hub.
+        description: One line.
+    """
+
+    name: str
+    kind: Literal["decoder", "encoder"]
+    architecture: str
+    package: str
+    version: str
+    path: str
+    sha256: str
+    licence: str
+    hub_id: str
+    description: str
+
+    @property
+    def requirement(self) -> str:
+        """The pinned requirement, for pip."""
+        return f"{self.package}=={self.version}"
+
+    def locate(self) -> Path | None:
+        """Return the weights' path, or None if the package is not installed."""
+        try:
+            distribution = metadata.distribution(self.package)
+        except metadata.PackageNotFoundError:
+            return None
+        path = Path(str(distribution.locate_file(self.path)))
+        return path if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Base weights on this machine.
+
+    Attributes:
+        name: What the user asked for.
+        path: A folder with ``config.json`` and safetensors, or a GGUF file.
+        origin: ``package``, ``folder`` or ``hub``.
+        sha256: What the weights must have; None where nobody pinned it.
+        licence: SPDX id, or ``unknown``.
+    """
+
+    name: str
+    path: Path
+    origin: Literal["package", "folder", "hub"]
+    sha256: str | None = None
+    licence: str = "unknown"
+
+    def weight_files(self) -> list[Path]:
+        """Return the files that hold the weights, sorted.
+
+        Raises:
+            ModelError: The folder has none.
+        """
+        if self.path.is_file():
+            return [self.path]
+        files = sorted(self.path.glob("*.safetensors")) or sorted(self.path.glob("*.gguf"))
+        if not files:
+            found = ", ".join(sorted(p.name for p in self.path.iterdir())[:8]) or "nothing"
+            raise ModelError(
+                f"no weights in {self.path}: expected *.safetensors or *.gguf, found {found}; "
+                "other formats (pickle among them) are not read, convert them to safetensors."
+            )
+        return files
+
+    def definition_files(self) -> list[Path]:
+        """Return every file that decides what is built: the weights, config and tokenizer."""
+        if self.path.is_file():
+            return [self.path]
+        texts = [*self.path.glob("*.json"), *self.path.glob("*.jinja")]
+        return [*self.weight_files(), *sorted(texts)]
+
+
+@cache
+def read_catalog() -> dict[str, PackagedModel]:
+    """Return the packaged base models by name."""
+    text = resources.files("promptdetox.models").joinpath("catalog.toml").read_text("utf-8")
+    return {name: PackagedModel(name=name, **entry) for name, entry in tomllib.loads(text).items()}
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find_model(name: str) -> ModelSource:
+    """Return the base weights that a name stands for.
+
+    Args:
+        name: A packaged model (``smollm2-135m-instruct``), a folder, a GGUF file, or a hub id
+            (``owner/model``; needs ``promptdetox[hub]`` and is the only case that may use the
+            network).
+
+    Raises:
+        ModelError: The package or folder is not there, or the hub cannot be reached.
+        ConfigError: No such name; the message has the nearest one.
+    """
+    catalog = read_catalog()
+    if name in catalog:
+        return _find_packaged(catalog[name])
+    path = Path(name).expanduser()
+    if path.is_dir() or (path.is_file() and path.suffix == ".gguf"):
+        inside = sorted(path.glob("*.gguf")) if path.is_dir() else []
+        if inside and not list(path.glob("*.safetensors")):
+            path = inside[0]
+        return ModelSource(name=name, path=path, origin="folder")
+    if path.exists():
+        raise ModelError(
+            f"{name} is not a model: expected a folder with config.json and *.safetensors, "
+            "or a .gguf file."
+        )
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return _find_on_hub(name)
+    raise unknown_name("model", name, catalog)
+
+
+def _find_packaged(model: PackagedModel) -> ModelSource:
+    path = model.locate()
+    if path is None:
+        raise ModelError(
+            f"the weights of {model.name} are not installed: expected the package "
+            f"{model.requirement}; run `promptdetox setup`."
+        )
+    path = path if path.suffix == ".gguf" else path.parent
+    return ModelSource(
+        name=model.name, path=path, origin="package", sha256=model.sha256, licence=model.licence
+    )
+
+
+def _find_on_hub(name: str) -> ModelSource:
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise ModelError(
+            f"{name!r} is neither a packaged model nor a folder here, and hub ids need "
+            "huggingface_hub: run `pip install 'promptdetox[hub]'` or give a folder."
+        ) from error
+    try:
+        folder = huggingface_hub.snapshot_download(name, allow_patterns=_HUB_FILES)
+    except Exception as error:  # the hub raises a dozen kinds; each means the same to the user
+        raise ModelError(
+            f"cannot get {name!r} from the hub ({type(error).__name__}): check the id and the "
+            "network, or download it elsewhere and give the folder."
+        ) from error
+    return ModelSource(name=name, path=Path(folder), origin="hub")

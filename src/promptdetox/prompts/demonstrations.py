@@ -1,0 +1,35 @@
+"""Demonstrations chosen for each text: its nearest neighbours in a file of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from promptdetox.errors import DataError
+from promptdetox.types import Encoder, Pair
+
+
+class NearestDemonstrations:
+    """Chooses, for each text, the pairs whose toxic side is nearest by cosine of embeddings.
+
+    Source: Liu et al. 2022, What Makes Good In-Context Examples for GPT-3?,
+    https://aclanthology.org/2022.deelio-1.10
+    """
+
+    def __init__(self, pairs: Sequence[Pair], encoder: Encoder, *, n: int) -> None:
+        if not pairs:
+            raise DataError("no demonstrations to choose from: the file of pairs is empty.")
+        self._pairs = list(pairs)
+        self._encoder = encoder
+        self._n = min(n, len(pairs))
+        self._vectors = encoder.encode([pair.text for pair in pairs])
+
+    def choose(self, texts: Sequence[str]) -> list[list[Pair]]:
+        """Return `n` pairs for each text, the nearest last (models attend to the end most)."""
+        import numpy as np
+
+        if not texts or self._n == 0:
+            return [[] for _ in texts]
+        similarity = self._encoder.encode(texts) @ self._vectors.T
+        # Stable, so that equal similarities give the same order on every machine.
+        nearest = np.argsort(-similarity, axis=1, kind="stable")[:, : self._n]
+        return [[self._pairs[index] for index in reversed(row)] for row in nearest]

@@ -1,0 +1,111 @@
+"""Templates: what stands around the text.
+
+A plain template is delimited by line ends alone and a chat template by control tokens, because
+user text, which holds neither by the time it gets here, can then never close it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from promptdetox import registry
+from promptdetox.errors import ConfigError, unknown_name
+from promptdetox.types import Pair
+
+_SLOT = "{text}"
+_TARGET_SLOT = "{target}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """One template file.
+
+    Attributes:
+        name: Registered name, or the file's path.
+        digest: sha256 of the file, hex.
+        kind: ``chat`` (rendered by the model's own chat template) or ``plain``.
+        system: Chat: the system turn; empty for none.
+        user: Chat: the user turn, with the slot ``{text}``.
+        header: Plain: what stands before everything; empty for none.
+        query: Plain: the text and the cue, with the slot ``{text}``.
+        stop: Strings that end the answer.
+        demonstrations: Pairs that come with the template.
+    """
+
+    name: str
+    digest: str
+    kind: Literal["chat", "plain"]
+    system: str = ""
+    user: str = _SLOT
+    header: str = ""
+    query: str = ""
+    stop: tuple[str, ...] = ()
+    demonstrations: tuple[Pair, ...] = ()
+
+    @property
+    def slot_text(self) -> str:
+        """The string that holds the slot."""
+        return self.user if self.kind == "chat" else self.query
+
+
+def load_template(name: str) -> Template:
+    """Return a template by its registered name or the path of a TOML file.
+
+    Raises:
+        ConfigError: No such template, an unknown key, or a slot that user text could close.
+    """
+    path = Path(name)
+    if path.suffix == ".toml":
+        try:
+            return parse_template(name, path.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"cannot read the template {name}: {error.strerror}.") from error
+    module, file = registry.locate("template", name)
+    return parse_template(name, resources.files(module).joinpath(file).read_bytes())
+
+
+def parse_template(name: str, content: bytes) -> Template:
+    """Return the template that a TOML file spells.
+
+    Raises:
+        ConfigError: Not TOML, an unknown key, or a slot that user text could close.
+    """
+    try:
+        table: dict[str, Any] = tomllib.loads(content.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"the template {name} is not TOML: {error}.") from error
+    known = {field.name for field in fields(Template)} - {"name", "digest"}
+    for key in table:
+        if key not in known:
+            raise unknown_name(f"key in the template {name}", key, known)
+    try:
+        table["demonstrations"] = tuple(Pair(**pair) for pair in table.get("demonstrations", ()))
+        table["stop"] = tuple(table.get("stop", ()))
+        template = Template(name=name, digest=hashlib.sha256(content).hexdigest(), **table)
+    except TypeError as error:
+        raise ConfigError(f"the template {name} is incomplete: {error}.") from error
+    _check(template)
+    return template
+
+
+def _check(template: Template) -> None:
+    where = f"the template {template.name}"
+    if template.kind not in ("chat", "plain"):
+        raise ConfigError(f"{where} has kind {template.kind!r}: expected 'chat' or 'plain'.")
+    if template.slot_text.count(_SLOT) != 1:
+        key = "user" if template.kind == "chat" else "query"
+        raise ConfigError(f"{where} must have the slot {{text}} exactly once in {key!r}.")
+    if template.kind == "plain":
+        after = template.query.partition(_SLOT)[2]
+        if not after.startswith("\n") or "\n" not in template.stop:
+            raise ConfigError(
+                f"{where} must put a line break after {{text}} and have '\\n' in stop: "
+                "a line break is what user text can never hold."
+            )
+    if any("\n" in pair.text + pair.target for pair in template.demonstrations):
+        raise ConfigError(f"{where} has a line break in a demonstration: expected one line each.")

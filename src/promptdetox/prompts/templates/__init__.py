@@ -1,0 +1,1 @@
+"""Template files. Never edited once released: add ``.v2`` beside ``.v1``."""

@@ -1,0 +1,313 @@
+"""The walk: detect -> split -> prompt -> candidates -> choose -> Rewrite."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from promptdetox import registry
+from promptdetox.config import RewriteConfig, load_config
+from promptdetox.detect import load_tagger, mask_spans
+from promptdetox.edits import diff_words
+from promptdetox.errors import UsageError
+from promptdetox.prompts.builder import PromptBuilder
+from promptdetox.prompts.demonstrations import NearestDemonstrations
+from promptdetox.prompts.template import Template, load_template
+from promptdetox.records import read_pairs
+from promptdetox.segment import Part, split_text
+from promptdetox.tasks import load_task
+from promptdetox.types import (
+    Candidate,
+    Decoding,
+    Generator,
+    Prompt,
+    Rewrite,
+    Scorer,
+    Span,
+    Status,
+    Tagger,
+)
+
+# Texts in flight. The first windows are small, so that the first results come soon; the last is
+# large enough for batches of like length.
+_WINDOWS = (8, 32, 128, 512)
+_SCORERS = ("lexicon_neutral", "copy_rate", "length_ratio")
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One part of one text that the model has to rewrite."""
+
+    index: int
+    part: Part
+    text: str
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of one part."""
+
+    output: str
+    status: Status
+    log_prob: float | None = None
+    reason: str = ""
+
+
+class Detoxifier:
+    """Rewrites toxic text; clean text passes through byte for byte.
+
+    >>> detoxifier = Detoxifier.from_pretrained(engine="fake")
+    >>> [rewrite.output for rewrite in detoxifier.detox(["shut up, you idiot", "good morning"])]
+    ['be quiet, you person', 'good morning']
+
+    Args:
+        generator: Engine that continues prompts.
+        tagger: Finds toxic words; None rewrites everything.
+        template: Prompt template.
+        config: The settings, for the digest and for decoding.
+        demonstrations: Chooses demonstrations a text; None for the template's own.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        tagger: Tagger | None,
+        *,
+        template: Template,
+        config: RewriteConfig,
+        demonstrations: NearestDemonstrations | None = None,
+    ) -> None:
+        self.config = config
+        self.template = template
+        self._generator = generator
+        self._tagger = tagger
+        self._demonstrations = demonstrations
+        # An answer may be twice as long as its text, so a third of the model is for the text.
+        self._answer_room = min(config.max_new_tokens, generator.max_length // 3)
+        self._builder = PromptBuilder(
+            template,
+            chat_template=generator.chat_template,
+            special_tokens=generator.special_tokens,
+            count_tokens=generator.count_tokens,
+            max_tokens=generator.max_length - self._answer_room,
+        )
+        self._scorers: list[Scorer] | None = None
+        parts = [config.digest, generator.digest, template.digest, tagger.digest if tagger else ""]
+        self.digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_pretrained(cls, model: str | None = None, **settings: Any) -> Detoxifier:
+        """Return a detoxifier for a model.
+
+        Args:
+            model: A packaged model, a folder, a GGUF file or a hub id; default SmolLM2-135M.
+            settings: Fields of `RewriteConfig`.
+
+        Raises:
+            ConfigError: An unknown setting, template, detector or model.
+            ModelError: The weights are missing or damaged.
+        """
+        return cls.from_config(load_config(None, {"model": model, **settings}))
+
+    @classmethod
+    def from_config(cls, config: RewriteConfig) -> Detoxifier:
+        """Return a detoxifier for resolved settings.
+
+        Raises:
+            ConfigError: An unknown template, detector or model.
+            ModelError: The weights are missing or damaged.
+        """
+        # Names are checked first: a misspelt one must not cost the seconds a model takes to load.
+        engine = registry.resolve("generator", config.engine)
+        is_everything = config.detector == "none" and config.lexicon is None
+        tagger = None if is_everything else load_tagger(config.detector, lexicon=config.lexicon)
+        template = load_template(config.template) if config.template else None
+        generator: Generator = engine.load(
+            config.model,
+            compute_type=config.compute_type,
+            adapter=Path(config.adapter) if config.adapter else None,
+            threads=config.threads,
+        )
+        if template is None:
+            task = load_task("rewrite")
+            is_chat = generator.chat_template is not None
+            template = load_template(task.chat_template if is_chat else task.plain_template)
+        return cls(
+            generator,
+            tagger,
+            template=template,
+            config=config,
+            demonstrations=_load_demonstrations(config),
+        )
+
+    def detox(self, texts: Sequence[str]) -> list[Rewrite]:
+        """Return one `Rewrite` a text, in order; always a list.
+
+        Raises:
+            UsageError: A bare string, or something that is no string, was given.
+        """
+        if isinstance(texts, str):
+            raise UsageError("detox() got one string: expected a list of strings; write [text].")
+        return list(self.stream(texts))
+
+    def stream(self, texts: Iterable[str]) -> Iterator[Rewrite]:
+        """Yield one `Rewrite` a text, in order, reading only a window ahead.
+
+        Raises:
+            UsageError: Something that is no string was given.
+        """
+        iterator = iter(texts)
+        for size in _window_sizes():
+            window = list(islice(iterator, size))
+            if not window:
+                return
+            for at, text in enumerate(window):
+                if not isinstance(text, str):
+                    kind = type(text).__name__
+                    raise UsageError(f"text {at} is {kind}: expected str; convert it first.")
+            yield from self._rewrite_window(window)
+
+    def build_prompts(self, text: str) -> list[Prompt]:
+        """Return the exact prompts that a text would be rewritten with; none if it is clean."""
+        spans = self._tagger.tag([text])[0] if self._tagger else ()
+        return self._build_prompts(self._plan(0, text, spans))
+
+    def _rewrite_window(self, texts: Sequence[str]) -> Iterator[Rewrite]:
+        tagged = self._tagger.tag(texts) if self._tagger else [()] * len(texts)
+        plans = [
+            self._plan(index, text, spans)
+            for index, (text, spans) in enumerate(zip(texts, tagged, strict=True))
+        ]
+        outcomes = self._rewrite_parts([job for plan in plans for job in plan])
+        for text, spans, plan in zip(texts, tagged, plans, strict=True):
+            yield self._assemble(text, spans, plan, list(islice(outcomes, len(plan))))
+
+    def _plan(self, index: int, text: str, spans: tuple[Span, ...]) -> list[_Job]:
+        """Return the parts of a text that need a rewrite: those with a span, or all."""
+        if self._tagger is not None and not spans:
+            return []
+        jobs = []
+        n_before = 0
+        for part in split_text(text, fits=self._builder.fits):
+            while n_before < len(spans) and spans[n_before].end <= part.start:
+                n_before += 1
+            inside = []
+            for span in islice(spans, n_before, None):
+                if span.start >= part.end:
+                    break
+                inside.append(span)
+            if inside or self._tagger is None:
+                piece = text[part.start : part.end]
+                jobs.append(_Job(index=index, part=part, text=piece, spans=tuple(inside)))
+        return jobs
+
+    def _build_prompts(self, jobs: Sequence[_Job]) -> list[Prompt]:
+        if self._demonstrations is None:
+            return [self._builder.build(job.text) for job in jobs]
+        chosen = self._demonstrations.choose([job.text for job in jobs])
+        return [
+            self._builder.build(job.text, pairs) for job, pairs in zip(jobs, chosen, strict=True)
+        ]
+
+    def _rewrite_parts(self, jobs: Sequence[_Job]) -> Iterator[_Outcome]:
+        unique = list({job.text: job for job in jobs}.values())
+        prompts = self._build_prompts(unique)
+        decoding = Decoding(
+            max_new_tokens=self._answer_room, n_candidates=self.config.n_candidates
+        )
+        answers = self._generator.generate(prompts, decoding=[decoding] * len(prompts))
+        candidates = {job.text: found for job, found in zip(unique, answers, strict=True)}
+        verdicts = self._judge([c for found in candidates.values() for c in found])
+        for job in jobs:
+            yield self._choose(job, candidates[job.text], verdicts)
+
+    def _judge(self, candidates: Sequence[Candidate]) -> dict[str, str]:
+        """Return, for each answer that cannot be used, why not."""
+        texts = list(dict.fromkeys(c.text for c in candidates))
+        verdicts = {text: "the model gave no answer" for text in texts if not text}
+        for candidate in candidates:
+            if not candidate.is_finished:
+                verdicts[candidate.text] = f"no end within {candidate.n_tokens} tokens"
+        if self._tagger is not None:
+            for text, spans in zip(texts, self._tagger.tag(texts), strict=True):
+                if spans and text not in verdicts:
+                    verdicts[text] = f"the rewrite still has: {spans[0].reason}"
+        return verdicts
+
+    def _choose(
+        self, job: _Job, candidates: Sequence[Candidate], verdicts: dict[str, str]
+    ) -> _Outcome:
+        for candidate in candidates:
+            if candidate.text not in verdicts:
+                return _Outcome(candidate.text, "rewritten", candidate.log_prob)
+        reason = verdicts[candidates[0].text]
+        if not job.spans or self.config.on_failure == "abstain":
+            return _Outcome(job.text, "abstained", reason=reason)
+        offset = job.part.start
+        inside = tuple(
+            Span(max(span.start - offset, 0), min(span.end - offset, len(job.text)))
+            for span in job.spans
+        )
+        return _Outcome(mask_spans(job.text, inside), "masked", reason=reason)
+
+    def _assemble(
+        self,
+        text: str,
+        spans: tuple[Span, ...],
+        plan: Sequence[_Job],
+        outcomes: Sequence[_Outcome],
+    ) -> Rewrite:
+        if not plan:
+            return Rewrite(text=text, output=text, status="clean", digest=self.digest)
+        pieces, edits, at = [], [], 0
+        for job, outcome in zip(plan, outcomes, strict=True):
+            pieces += [text[at : job.part.start], outcome.output]
+            at = job.part.end
+            if outcome.output != job.text:
+                edits += diff_words(job.text, outcome.output, offset=job.part.start, spans=spans)
+        output = "".join([*pieces, text[at:]])
+        status = next(s for s in _SEVERITY if any(outcome.status == s for outcome in outcomes))
+        log_probs = [o.log_prob for o in outcomes if o.log_prob is not None]
+        scores = self._score(text, output)
+        if log_probs:
+            scores["log_prob"] = sum(log_probs) / len(log_probs)
+        return Rewrite(
+            text=text,
+            output=output,
+            status=status,
+            spans=spans,
+            edits=tuple(edits),
+            scores=scores,
+            digest=self.digest,
+            reason="; ".join(dict.fromkeys(o.reason for o in outcomes if o.reason)),
+        )
+
+    def _score(self, text: str, output: str) -> dict[str, float | None]:
+        if self._scorers is None:
+            self._scorers = [registry.resolve("scorer", name)() for name in _SCORERS]
+        return {scorer.name: scorer.score([text], [output])[0].value for scorer in self._scorers}
+
+
+# The status of a text is that of its worst part.
+_SEVERITY: tuple[Status, ...] = ("abstained", "masked", "rewritten")
+
+
+def _window_sizes() -> Iterator[int]:
+    yield from _WINDOWS
+    while True:
+        yield _WINDOWS[-1]
+
+
+def _load_demonstrations(config: RewriteConfig) -> NearestDemonstrations | None:
+    if config.demonstrations is None:
+        return None
+    pairs = list(read_pairs(Path(config.demonstrations)))
+    engine = "fake" if config.engine == "fake" else "ctranslate2"
+    encoder = registry.resolve("encoder", engine).load(config.encoder)
+    return NearestDemonstrations(pairs, encoder, n=config.n_demonstrations)
