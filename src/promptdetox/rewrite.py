@@ -16,9 +16,8 @@ from promptdetox.detect import load_tagger, mask_spans
 from promptdetox.edits import diff_words
 from promptdetox.errors import UsageError
 from promptdetox.prompts.builder import PromptBuilder
-from promptdetox.prompts.demonstrations import NearestDemonstrations
+from promptdetox.prompts.demonstrations import NearestDemonstrations, read_pairs
 from promptdetox.prompts.template import Template, load_template
-from promptdetox.records import read_pairs
 from promptdetox.segment import Part, split_text
 from promptdetox.tasks import load_task
 from promptdetox.types import (

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from promptdetox.errors import DataError
+from promptdetox.records import read_records
 from promptdetox.types import Encoder, Pair
 
 
@@ -33,3 +35,24 @@ class NearestDemonstrations:
         # Stable, so that equal similarities give the same order on every machine.
         nearest = np.argsort(-similarity, axis=1, kind="stable")[:, : self._n]
         return [[self._pairs[index] for index in reversed(row)] for row in nearest]
+
+
+def read_pairs(path: Path) -> Iterator[Pair]:
+    """Yield the pairs of a file with the columns ``text`` and ``target`` (or ``targets``: a list,
+    of which the first is taken).
+
+    Raises:
+        DataError: A row has no text or no target.
+        FileError: The file cannot be read.
+    """
+    for record in read_records(path):
+        row = record.row.as_dict()
+        target = row.get("target")
+        if target is None and row.get("targets"):
+            target = row["targets"][0]
+        if not record.text or not isinstance(target, str) or not target:
+            raise DataError(
+                f"{path}, line {record.line}: no pair; expected the columns text and target (or "
+                "targets, a list), both filled."
+            )
+        yield Pair(record.text, target)

@@ -1,0 +1,89 @@
+"""What `promptdetox models` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from promptdetox.models.catalog import ModelSource, find_model, read_catalog, sha256_of
+from promptdetox.models.checkpoint import read_json
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One base model.
+
+    Attributes:
+        name: What to give to ``--model``.
+        origin: The package with its version, ``folder`` or ``hub``.
+        hub_id: Where it lives on the hub; empty if unknown.
+        architecture: Model type, such as ``llama``.
+        size_mb: Of the weights, in MB (10^6 bytes); None if not installed.
+        licence: SPDX id or ``unknown``.
+        checksum: ``holds``, ``DIFFERS``, ``not installed`` or ``not pinned``.
+        path: Where the weights are.
+    """
+
+    name: str
+    origin: str
+    hub_id: str
+    architecture: str
+    size_mb: float | None
+    licence: str
+    checksum: str
+    path: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as plain values."""
+        return asdict(self)
+
+
+def describe_models(names: Sequence[str] = ()) -> list[ModelRow]:
+    """Return a row for each name; without names, for each packaged model.
+
+    Raises:
+        ModelError: A named model cannot be found.
+        ConfigError: No such name.
+    """
+    if not names:
+        return [_describe_packaged(name) for name in read_catalog()]
+    catalog = read_catalog()
+    return [
+        _describe_packaged(name) if name in catalog else _describe(find_model(name))
+        for name in names
+    ]
+
+
+def _describe_packaged(name: str) -> ModelRow:
+    model = read_catalog()[name]
+    path = model.locate()
+    checksum = "not installed"
+    if path is not None:
+        checksum = "holds" if sha256_of(path) == model.sha256 else "DIFFERS"
+    return ModelRow(
+        name=name,
+        origin=model.requirement,
+        hub_id=model.hub_id,
+        architecture=model.architecture,
+        size_mb=round(path.stat().st_size / 1e6, 1) if path else None,
+        licence=model.licence,
+        checksum=checksum,
+        path=str(path or ""),
+    )
+
+
+def _describe(source: ModelSource) -> ModelRow:
+    files = source.weight_files()
+    is_file = source.path.is_file()
+    config = {} if is_file else read_json(source.path / "config.json")
+    return ModelRow(
+        name=source.name,
+        origin=source.origin,
+        hub_id=source.name if source.origin == "hub" else "",
+        architecture="llama" if is_file else str(config.get("model_type", "unknown")),
+        size_mb=round(sum(path.stat().st_size for path in files) / 1e6, 1),
+        licence=source.licence,
+        checksum="not pinned",
+        path=str(source.path),
+    )
