@@ -1,9 +1,9 @@
 """Detoxify text with prompted language models.
 
-    >>> from promptdetox import Detoxifier
-    >>> detoxifier = Detoxifier.from_pretrained()
-    >>> [rewrite.status for rewrite in detoxifier.detox(["Have a nice day."])]
-    ['clean']
+>>> from promptdetox import Detoxifier
+>>> detoxifier = Detoxifier.from_pretrained()
+>>> [rewrite.status for rewrite in detoxifier.detox(["Have a nice day."])]
+['clean']
 """
 
 from __future__ import annotations

@@ -40,10 +40,7 @@ def examine() -> Iterator[Finding]:
 
 def _python() -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
-        yield Finding("wrong", f"Python {version}: 3.11 or newer is needed", "use a newer Python")
-    else:
-        yield Finding("ok", f"Python {version} in {sys.prefix}")
+    yield Finding("ok", f"Python {version} in {sys.prefix}")
 
 
 def _requirements() -> Iterator[Finding]:
@@ -137,5 +134,3 @@ def _torch() -> Iterator[Finding]:
         yield Finding("ok", f"torch {metadata.version('torch')} (only for training and reference)")
     except metadata.PackageNotFoundError:
         yield Finding("note", "torch is not installed; it is needed only for training")
-
-

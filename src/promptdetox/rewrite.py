@@ -217,9 +217,7 @@ class Detoxifier:
     def _rewrite_parts(self, jobs: Sequence[_Job]) -> Iterator[_Outcome]:
         unique = list({job.text: job for job in jobs}.values())
         prompts = self._build_prompts(unique)
-        decoding = Decoding(
-            max_new_tokens=self._answer_room, n_candidates=self.config.n_candidates
-        )
+        decoding = Decoding(max_new_tokens=self._answer_room, n_candidates=self.config.n_candidates)
         answers = self._generator.generate(prompts, decoding=[decoding] * len(prompts))
         candidates = {job.text: found for job, found in zip(unique, answers, strict=True)}
         verdicts = self._judge([c for found in candidates.values() for c in found])
@@ -229,7 +227,7 @@ class Detoxifier:
     def _judge(self, candidates: Sequence[Candidate]) -> dict[str, str]:
         """Return, for each answer that cannot be used, why not."""
         texts = list(dict.fromkeys(c.text for c in candidates))
-        verdicts = {text: "the model gave no answer" for text in texts if not text}
+        verdicts: dict[str, str] = {text: "the model gave no answer" for text in texts if not text}
         for candidate in candidates:
             if not candidate.is_finished:
                 verdicts[candidate.text] = f"no end within {candidate.n_tokens} tokens"

@@ -8,7 +8,7 @@ One example of the whole::
 
     Record(index=0, line=1, text="Shut up, you idiot.", row=...)
     Span(start=14, end=19, score=1.0, reason="lexicon: idiot")
-    Prompt((Segment("Toxic:"), Segment(" Shut up, you idiot.", is_user=True), Segment("\\nNeutral:")))
+    Prompt((Segment("Toxic: "), Segment("Shut up, you idiot.", is_user=True), ...))
     Candidate(text="Please be quiet.", log_prob=-0.4, n_tokens=5, is_finished=True)
     Rewrite(text="Shut up, you idiot.", output="Please be quiet.", status="rewritten", ...)
 """

@@ -109,7 +109,9 @@ class CTranslate2Generator:
         pending: dict[int, tuple[Any, int]] = {}
         for batch in _plan_batches(prompts, encoded, decoding):
             results = self._submit(batch, prompts, encoded, decoding)
-            pending |= {index: (result, index) for index, result in zip(batch, results, strict=True)}
+            pending |= {
+                index: (result, index) for index, result in zip(batch, results, strict=True)
+            }
         for index, prompt in enumerate(prompts):
             result = pending.pop(index)[0].result()
             yield self._read_result(result, prompt, decoding[index].max_new_tokens)

@@ -30,7 +30,7 @@ _CHAT = (
 def soften(text: str) -> str:
     """Return the text with a handful of rude words replaced: what the fake engine answers."""
     return _PATTERN.sub(
-        lambda m: (w + " " if (w := _WORDS[m[1].lower()]) and m[0].endswith(" ") else w), text
+        lambda m: w + " " if (w := _WORDS[m[1].lower()]) and m[0].endswith(" ") else w, text
     )
 
 

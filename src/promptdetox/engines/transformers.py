@@ -221,7 +221,9 @@ class TransformersEncoder:
         torch, _ = _import_torch()
         rows = []
         for at in range(0, len(texts), _BATCH_SIZE):
-            safe = [t.encode("utf-8", "replace").decode("utf-8") for t in texts[at : at + _BATCH_SIZE]]
+            safe = [
+                t.encode("utf-8", "replace").decode("utf-8") for t in texts[at : at + _BATCH_SIZE]
+            ]
             batch = self._tokenizer(
                 safe,
                 padding=True,

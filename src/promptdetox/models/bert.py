@@ -52,7 +52,9 @@ def build_spec(checkpoint: Checkpoint) -> Any:
     encoder.scale_embeddings = False
     encoder.embeddings[0].weight = checkpoint.get(f"{embeddings}.word_embeddings.weight")
     encoder.embeddings[1].weight = checkpoint.get(f"{embeddings}.token_type_embeddings.weight")
-    encoder.position_encodings.encodings = checkpoint.get(f"{embeddings}.position_embeddings.weight")
+    encoder.position_encodings.encodings = checkpoint.get(
+        f"{embeddings}.position_embeddings.weight"
+    )
     set_norm(encoder.layernorm_embedding, checkpoint, f"{embeddings}.LayerNorm")
     for index, layer in enumerate(encoder.layer):
         _set_layer(layer, checkpoint, f"{prefix}encoder.layer.{index}")

@@ -88,7 +88,7 @@ def read_safetensors(path: Path) -> dict[str, Callable[[], FloatArray]]:
     def reader(name: str) -> Callable[[], FloatArray]:
         def read() -> FloatArray:
             if name in raw:
-                return (raw[name].astype(np.uint32) << 16).view(np.float32)
+                return np.asarray((raw[name].astype(np.uint32) << 16).view(np.float32))
             with safe_open(path, framework="np") as file:
                 return np.asarray(file.get_tensor(name), dtype=np.float32)
 

@@ -57,7 +57,7 @@ class PromptTokenizer:
         """Return the ids of the static prefix and those of the rest."""
         segments, n_static = _move_spaces(prompt)
         prefix = [] if prompt.is_chat else self._prefix
-        static = tuple([*prefix, *self._encode_all(segments[:n_static])])
+        static = (*prefix, *self._encode_all(segments[:n_static]))
         return static, self._encode_all(segments[n_static:])
 
     def _encode_all(self, segments: Iterable[Segment]) -> list[int]:

@@ -71,7 +71,9 @@ class PromptBuilder:
         return self._count_tokens(self._assemble(text, [], is_static=False)) <= self._max_tokens
 
     def _assemble(self, text: str, pairs: Sequence[Pair], *, is_static: bool) -> Prompt:
-        values = [_LINE_ENDS.sub(" ", value) for pair in pairs for value in (pair.text, pair.target)]
+        values = [
+            _LINE_ENDS.sub(" ", value) for pair in pairs for value in (pair.text, pair.target)
+        ]
         values.append(_LINE_ENDS.sub(" ", text))
         segments = tuple(
             Segment(values[piece], is_user=True) if isinstance(piece, int) else Segment(piece)

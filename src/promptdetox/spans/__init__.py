@@ -1,0 +1,1 @@
+"""Taggers: texts -> toxic spans."""

@@ -1,0 +1,194 @@
+"""Run the walk over a file, a stream or a list, and write what comes out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TextIO
+
+from promptdetox import __version__
+from promptdetox.config import RewriteConfig
+from promptdetox.errors import DataError, UsageError
+from promptdetox.records import RecordWriter, format_of, read_records
+from promptdetox.records.rows import CellsRow
+from promptdetox.rewrite import Detoxifier
+from promptdetox.types import Record, Rewrite
+
+_DETAILS = ("spans", "edits", "scores", "reason", "digest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewriteJob:
+    """What to read and where to write.
+
+    Attributes:
+        texts: Given texts; None to read `source`.
+        source: A path or a binary stream.
+        target: A path or a binary stream.
+        input_format: Default by the source's name, txt for a stream.
+        output_format: Default by the target's name, otherwise the input's (JSONL for Parquet).
+        text_column: Column of the text.
+        output_columns: Names of the added columns: output and status.
+        encoding_errors: What to do with bytes that are not UTF-8.
+        has_details: Write spans, edits, scores, reason and digest too (JSONL).
+        has_progress: Show a progress bar on standard error.
+    """
+
+    texts: list[str] | None
+    source: Path | BinaryIO | None
+    target: Path | BinaryIO
+    input_format: str | None = None
+    output_format: str | None = None
+    text_column: str = "text"
+    output_columns: tuple[str, str] = ("output", "status")
+    encoding_errors: Literal["strict", "replace"] = "strict"
+    has_details: bool = False
+    has_progress: bool = False
+
+
+def rewrite_job(job: RewriteJob, config: RewriteConfig) -> Mapping[str, int]:
+    """Rewrite a whole input; return how many texts got which status.
+
+    Beside an output file lies ``<name>.report.json``: the settings, their digest and the counts.
+
+    Raises:
+        PromptDetoxError: Anything wrong with input, output, model or settings.
+        KeyboardInterrupt: Interrupted; finished rows are kept and standard error says where.
+    """
+    columns = (*job.output_columns, *(_DETAILS if job.has_details else ()))
+    detoxifier: Detoxifier | None = None
+    counts: Counter[str] = Counter()
+    writer = RecordWriter(job.target, file_format=_output_format(job), columns=columns)
+    try:
+        with writer:
+            detoxifier = Detoxifier.from_config(config)
+            pairs = rewrite_records(detoxifier, _read(job))
+            for record, rewrite in _with_progress(pairs, job):
+                writer.write(record, _values(job, record, rewrite))
+                counts[rewrite.status] += 1
+                # A stream's reader sees each text of a small input at once.
+                if writer.n_written < 64 or writer.n_written % 64 == 0:
+                    writer.flush()
+    except BaseException:
+        _say_what_is_kept(writer)
+        raise
+    if isinstance(job.target, Path):
+        _write_report(job.target, config, detoxifier.digest, counts)
+    return counts
+
+
+def print_prompts(job: RewriteJob, config: RewriteConfig, out: TextIO, *, as_json: bool) -> None:
+    """Write the exact prompts of every text that is not clean, without generating.
+
+    Raises:
+        PromptDetoxError: Anything wrong with input, model or settings.
+    """
+    detoxifier = Detoxifier.from_config(config)
+    for record in _read(job):
+        prompts = [prompt.text for prompt in detoxifier.build_prompts(record.text or "")]
+        if as_json:
+            row = {"line": record.line, "text": record.text, "prompts": prompts}
+            out.write(json.dumps(row) + "\n")
+        else:
+            shown = prompts or ["(clean: no prompt)"]
+            out.write(f"--- line {record.line}\n" + "\n---\n".join(shown) + "\n")
+
+
+def rewrite_records(
+    detoxifier: Detoxifier, records: Iterable[Record]
+) -> Iterator[tuple[Record, Rewrite]]:
+    """Yield each record with its rewrite, in order; a null text is clean."""
+    waiting: deque[Record] = deque()
+
+    def texts() -> Iterator[str]:
+        for record in records:
+            waiting.append(record)
+            yield record.text or ""
+
+    for rewrite in detoxifier.stream(texts()):
+        yield waiting.popleft(), rewrite
+
+
+def _read(job: RewriteJob) -> Iterator[Record]:
+    if job.texts is not None:
+        for index, text in enumerate(job.texts):
+            yield Record(index, index + 1, text, CellsRow(("text",), (text,)))
+    elif job.source is not None:
+        yield from read_records(
+            job.source,
+            file_format=job.input_format,
+            text_column=job.text_column,
+            encoding_errors=job.encoding_errors,
+        )
+
+
+def _output_format(job: RewriteJob) -> str:
+    if job.output_format is not None:
+        if job.has_details and job.output_format != "jsonl":
+            raise UsageError("--json writes JSONL: leave out --output-format.")
+        return job.output_format
+    if isinstance(job.target, Path):
+        return format_of(job.target)
+    if job.texts is not None:
+        return "txt"
+    by_name = format_of(job.source) if isinstance(job.source, Path) else "txt"
+    read_as = job.input_format or by_name
+    return "jsonl" if read_as == "parquet" else read_as
+
+
+def _values(job: RewriteJob, record: Record, rewrite: Rewrite) -> dict[str, Any]:
+    output, status = job.output_columns
+    values: dict[str, Any] = {
+        output: None if record.text is None else rewrite.output,
+        status: rewrite.status,
+    }
+    if job.has_details:
+        values |= {
+            "spans": [asdict(span) for span in rewrite.spans],
+            "edits": [asdict(edit) for edit in rewrite.edits],
+            "scores": dict(rewrite.scores),
+            "reason": rewrite.reason,
+            "digest": rewrite.digest,
+        }
+    return values
+
+
+def _with_progress(
+    pairs: Iterator[tuple[Record, Rewrite]], job: RewriteJob
+) -> Iterator[tuple[Record, Rewrite]]:
+    if not job.has_progress or job.texts is not None:
+        return pairs
+    from tqdm import tqdm
+
+    return iter(tqdm(pairs, unit=" texts", file=sys.stderr, mininterval=0.5))
+
+
+def _say_what_is_kept(writer: RecordWriter) -> None:
+    if writer.partial_path is not None:
+        sys.stderr.write(
+            f"promptdetox: {writer.n_written} finished row(s) are kept in {writer.partial_path}\n"
+        )
+    elif writer.n_written:
+        sys.stderr.write(f"promptdetox: {writer.n_written} row(s) were written\n")
+
+
+def _write_report(
+    target: Path, config: RewriteConfig, digest: str, counts: Mapping[str, int]
+) -> None:
+    report = {
+        "promptdetox": __version__,
+        "config": asdict(config),
+        "config_digest": config.digest,
+        "digest": digest,
+        "n": sum(counts.values()),
+        "statuses": dict(counts),
+    }
+    path = target.with_name(f"{target.name}.report.json")
+    try:
+        path.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror}.") from error
