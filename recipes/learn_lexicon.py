@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,33 +74,39 @@ def build_lexicon(recipe: dict[str, Any], candidates: dict[str, float]) -> list[
     return lines
 
 
+def read_published(folder: Path) -> dict[str, list[str]]:
+    """Return the terms of the published lists, as they are."""
+    rows = json.loads((folder / "dsojevic_en.json").read_text("utf-8"))
+    surge = (folder / "surge_en.csv").read_text("utf-8").splitlines()[1:]
+    lists = {
+        "ldnoobw_en": (folder / "ldnoobw_en.txt").read_text("utf-8").splitlines(),
+        "dsojevic_en": [term for row in rows for term in row["match"].split("|")],
+        "surge_en": [line.split(",")[0] for line in surge],
+    }
+    return {name: [t.strip() for t in terms if t.strip()] for name, terms in lists.items()}
+
+
 def compare(data: Path) -> dict[str, Any]:
     """Return hit rates on ParaDetox dev, ours beside the published lists."""
-    from promptdetox.spans.lexicon import LexiconTagger, load_default
+    from promptdetox.spans.lexicon import load_default
 
-    published = {
-        "ldnoobw_en": (data / "lexicons/ldnoobw_en.txt").read_text("utf-8").splitlines(),
-        "dsojevic_en": [
-            term
-            for row in json.loads((data / "lexicons/dsojevic_en.json").read_text("utf-8"))
-            for term in row["match"].split("|")
-        ],
-        "surge_en": [
-            line.split(",")[0]
-            for line in (data / "lexicons/surge_en.csv").read_text("utf-8").splitlines()[1:]
-        ],
+    ours = load_default()
+    finders: dict[str, tuple[int, Callable[[str], bool]]] = {
+        "lexicon-en.v1": (len(ours), lambda text: bool(ours.tag([text])[0]))
     }
-    taggers = {"lexicon-en.v1": load_default()}
-    for name, terms in published.items():
-        taggers[name] = LexiconTagger({term.strip(): (1.0, "") for term in terms if term.strip()})
+    for name, terms in read_published(data / "lexicons").items():
+        # `*` is a wildcard in one of the lists.
+        escaped = [re.escape(term.lower()).replace(r"\*", r"\w*") for term in terms]
+        pattern = re.compile(rf"(?<!\w)(?:{'|'.join(sorted(escaped, reverse=True))})(?!\w)")
+        finders[name] = (len(terms), lambda text, p=pattern: bool(p.search(text.lower())))
     rows = [json.loads(line) for line in (data / "paradetox/dev.jsonl").open(encoding="utf-8")]
     toxic = [row["text"] for row in rows]
     neutral = [target for row in rows for target in row["targets"]]
     table = {}
-    for name, tagger in taggers.items():
-        hits = [sum(map(bool, tagger.tag(side))) / len(side) for side in (toxic, neutral)]
+    for name, (n_terms, is_hit) in finders.items():
+        hits = [sum(map(is_hit, side)) / len(side) for side in (toxic, neutral)]
         table[name] = {
-            "terms": len(tagger),
+            "terms": n_terms,
             "toxic_sides_hit": round(hits[0], 4),
             "neutral_sides_hit": round(hits[1], 4),
         }

@@ -108,8 +108,7 @@ class TransformersGenerator:
         self, prompts: Sequence[Prompt], *, decoding: Sequence[Decoding]
     ) -> Iterator[list[Candidate]]:
         """Yield the candidates of each prompt, in order: greedy, or the n best of a beam of n."""
-        for index, (prompt, options) in enumerate(zip(prompts, decoding, strict=True)):
-            del index
+        for prompt, options in zip(prompts, decoding, strict=True):
             yield self._generate_one(prompt, options)
 
     def _generate_one(self, prompt: Prompt, options: Decoding) -> list[Candidate]:
@@ -197,7 +196,7 @@ class TransformersEncoder:
     def __init__(self, model: Any, tokenizer: Any, *, digest: str) -> None:
         self._model = model.eval()
         self._tokenizer = tokenizer
-        self.digest = digest
+        self._digest = digest
 
     @classmethod
     def load(cls, model: str, **_: Any) -> TransformersEncoder:
@@ -213,6 +212,11 @@ class TransformersEncoder:
         network = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32, **options)
         sums = "".join(sha256_of(path) for path in source.weight_files())
         return cls(network, tokenizer, digest=sums[:64])
+
+    @property
+    def digest(self) -> str:
+        """Identity of the weights, hex."""
+        return self._digest
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Return one unit vector a text. Shape: (texts, hidden), float32."""

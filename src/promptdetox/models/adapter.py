@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptdetox.errors import ModelError
-from promptdetox.models.checkpoint import Checkpoint, read_json, read_safetensors
+from promptdetox.models.checkpoint import Checkpoint, read_json
+from promptdetox.models.safetensors_file import read_safetensors
 
 if TYPE_CHECKING:
     from promptdetox.types import FloatArray

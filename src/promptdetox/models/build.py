@@ -20,7 +20,9 @@ from promptdetox import registry
 from promptdetox.errors import FileError, ModelError
 from promptdetox.models.adapter import adapter_files, merge_adapter
 from promptdetox.models.catalog import ModelSource, sha256_of
-from promptdetox.models.checkpoint import Checkpoint, read_checkpoint, read_json
+from promptdetox.models.checkpoint import Checkpoint, read_json
+from promptdetox.models.gguf_file import read_gguf
+from promptdetox.models.safetensors_file import read_folder
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +193,8 @@ def _build(
     digest: str,
 ) -> None:
     log.info("building %s for the ctranslate2 engine, once", source.name)
-    checkpoint = read_checkpoint(source)
+    is_gguf = source.path.suffix == ".gguf"
+    checkpoint = read_gguf(source.path) if is_gguf else read_folder(source)
     if adapter is not None:
         checkpoint = merge_adapter(checkpoint, adapter)
     # A name of its own, so that what a killed build leaves behind is never taken for a model.
