@@ -73,6 +73,8 @@ def rewrite_job(job: RewriteJob, config: RewriteConfig) -> Mapping[str, int]:
                 # A stream's reader sees each text of a small input at once.
                 if writer.n_written < 64 or writer.n_written % 64 == 0:
                     writer.flush()
+    except BrokenPipeError:
+        raise  # the reader has what it wanted
     except BaseException:
         _say_what_is_kept(writer)
         raise

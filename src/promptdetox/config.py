@@ -55,8 +55,8 @@ class RewriteConfig:
     n_candidates: int = 1
     """Answers a text; the first without a toxic word is taken."""
 
-    max_new_tokens: int = 128
-    """Upper bound of an answer's length in tokens."""
+    max_new_tokens: int = 512
+    """Upper bound of an answer's length in tokens; half as long again as the text is one too."""
 
     on_failure: Literal["mask", "abstain"] = "mask"
     """Without an acceptable rewrite: mask the toxic words, or give the text back as it is."""

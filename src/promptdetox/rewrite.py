@@ -27,6 +27,7 @@ from promptdetox.types import (
     Prompt,
     Rewrite,
     Scorer,
+    Segment,
     Span,
     Status,
     Tagger,
@@ -87,14 +88,14 @@ class Detoxifier:
         self._generator = generator
         self._tagger = tagger
         self._demonstrations = demonstrations
-        # An answer may be twice as long as its text, so a third of the model is for the text.
-        self._answer_room = min(config.max_new_tokens, generator.max_length // 3)
+        # The answer to a text that fills the model would fill it too.
+        self._max_room = min(config.max_new_tokens, generator.max_length // 3)
         self._builder = PromptBuilder(
             template,
             chat_template=generator.chat_template,
             special_tokens=generator.special_tokens,
             count_tokens=generator.count_tokens,
-            max_tokens=generator.max_length - self._answer_room,
+            max_tokens=generator.max_length - self._max_room,
         )
         self._scorers: list[Scorer] | None = None
         parts = [config.digest, generator.digest, template.digest, tagger.digest if tagger else ""]
@@ -217,12 +218,24 @@ class Detoxifier:
     def _rewrite_parts(self, jobs: Sequence[_Job]) -> Iterator[_Outcome]:
         unique = list({job.text: job for job in jobs}.values())
         prompts = self._build_prompts(unique)
-        decoding = Decoding(max_new_tokens=self._answer_room, n_candidates=self.config.n_candidates)
-        answers = self._generator.generate(prompts, decoding=[decoding] * len(prompts))
+        decoding = [self._bound(job.text) for job in unique]
+        answers = self._generator.generate(prompts, decoding=decoding)
         candidates = {job.text: found for job, found in zip(unique, answers, strict=True)}
         verdicts = self._judge([c for found in candidates.values() for c in found])
         for job in jobs:
             yield self._choose(job, candidates[job.text], verdicts)
+
+    def _bound(self, text: str) -> Decoding:
+        """Return how to decode a rewrite of this text.
+
+        A rewrite is about as long as its text (ParaDetox train: 1.5 times at most in 99.9 % of the
+        pairs, and never beyond this bound); an answer that goes on beyond that has lost the thread.
+        """
+        n_tokens = self._generator.count_tokens(Prompt((Segment(text, is_user=True),)))
+        return Decoding(
+            max_new_tokens=min(self._max_room, n_tokens * 3 // 2 + 16),
+            n_candidates=self.config.n_candidates,
+        )
 
     def _judge(self, candidates: Sequence[Candidate]) -> dict[str, str]:
         """Return, for each answer that cannot be used, why not."""
@@ -267,7 +280,9 @@ class Detoxifier:
             pieces += [text[at : job.part.start], outcome.output]
             at = job.part.end
             if outcome.output != job.text:
-                edits += diff_words(job.text, outcome.output, offset=job.part.start, spans=spans)
+                edits += diff_words(
+                    job.text, outcome.output, offset=job.part.start, spans=job.spans
+                )
         output = "".join([*pieces, text[at:]])
         status = next(s for s in _SEVERITY if any(outcome.status == s for outcome in outcomes))
         log_probs = [o.log_prob for o in outcomes if o.log_prob is not None]

@@ -39,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Detoxify text with prompted language models.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"promptdetox {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -53,8 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     level = logging.DEBUG if getattr(args, "verbose", False) else logging.INFO
     if getattr(args, "quiet", False):
         level = logging.ERROR
-    logging.basicConfig(format="promptdetox: %(message)s", stream=sys.stderr)
-    logging.getLogger("promptdetox").setLevel(level)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("promptdetox: %(message)s"))
+    logger = logging.getLogger("promptdetox")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(level)
     try:
         code: int = args.run(args)
         sys.stdout.flush()

@@ -18,6 +18,7 @@ def add_parser(verbs: Any) -> None:
         "code 5 if something is wrong.",
         epilog=example_epilog("promptdetox doctor"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add_verbosity(parser)
     parser.set_defaults(run=run)

@@ -23,6 +23,7 @@ def add_parser(verbs: Any) -> None:
             "promptdetox evaluate --data dev.jsonl --template rewrite-plain-few.v1 --detector none",
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--data", type=Path, required=True, metavar="FILE")
     parser.add_argument(

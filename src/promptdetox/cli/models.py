@@ -19,6 +19,7 @@ def add_parser(verbs: Any) -> None:
         "folder, GGUF file or hub id).",
         epilog=example_epilog("promptdetox models", "promptdetox models --json ./my-model"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("name", nargs="*", help="packaged model, folder, GGUF file or hub id")
     parser.add_argument("--json", action="store_true", help="a JSON object a model")

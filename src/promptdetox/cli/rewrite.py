@@ -26,6 +26,7 @@ def add_parser(verbs: Any) -> None:
             'promptdetox rewrite --dry-run "Shut up, you idiot."',
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "input", nargs="*", help="texts, or one file; without any, or with -, standard input"

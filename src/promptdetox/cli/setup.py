@@ -19,6 +19,7 @@ def add_parser(verbs: Any) -> None:
         "and build the engine's models into the cache. Does nothing that is already done.",
         epilog=example_epilog("promptdetox setup", "promptdetox setup --force"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--force", action="store_true", help="install again what is installed")
     add_verbosity(parser)

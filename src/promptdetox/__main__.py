@@ -1,0 +1,5 @@
+"""``python -m promptdetox``."""
+
+from promptdetox.cli import main
+
+raise SystemExit(main())
