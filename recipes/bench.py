@@ -1,0 +1,336 @@
+"""Every number of the README, made here: `make bench` runs all parts, or name some.
+
+    python recipes/bench.py                      # all, about half an hour on two cores
+    python recipes/bench.py startup memory       # some
+    python recipes/bench.py --quick throughput   # a tenth of the texts, to see that it works
+
+Each part writes results/<part>.json: figures only, with the commit, the machine and the baseline of
+the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data" / "paradetox"
+MODEL = "smollm2-135m-instruct"
+TEMPLATES = ("rewrite-chat.v1", "rewrite-plain.v1", "rewrite-chat-few.v1", "rewrite-plain-few.v1")
+MAX_NEW_TOKENS = 64
+
+
+def read_rows(split: str, share: int) -> list[dict[str, Any]]:
+    """Return every share-th row of a split of ParaDetox."""
+    with (DATA / f"{split}.jsonl").open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file][::share]
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were made on."""
+    from promptdetox.engines.ctranslate2 import n_cores
+
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "")
+    names = ("promptdetox", "ctranslate2", "transformers", "torch", "sacrebleu")
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    return {
+        "commit": commit,
+        "cpu": cpu,
+        "cores": n_cores(),
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in names},
+    }
+
+
+def build_prompts(template: str, texts: Sequence[str], engine: Any) -> list[Any]:
+    """Return the prompts that the product would build for texts."""
+    from promptdetox.prompts.builder import PromptBuilder
+    from promptdetox.prompts.template import load_template
+
+    builder = PromptBuilder(
+        load_template(template),
+        chat_template=engine.chat_template,
+        special_tokens=engine.special_tokens,
+        count_tokens=engine.count_tokens,
+        max_tokens=engine.max_length - MAX_NEW_TOKENS,
+    )
+    return [builder.build(text) for text in texts]
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the seconds a call took, and its result."""
+    begun = time.perf_counter()
+    result = function()
+    return time.perf_counter() - begun, result
+
+
+def bench_throughput(share: int) -> dict[str, Any]:
+    """Texts a second on ParaDetox test: ours against the plain transformers pipeline.
+
+    Same model (the same GGUF file, float32 for transformers), same prompt (zero-shot, default
+    wording), greedy, at most 64 new tokens for both. The pipeline one by one runs on every 24th
+    text (it would take half an hour on all), its best batch on all.
+    """
+    import torch
+    import transformers
+
+    from promptdetox.engines.ctranslate2 import CTranslate2Generator
+    from promptdetox.models.catalog import find_model
+    from promptdetox.types import Decoding
+
+    transformers.logging.set_verbosity_error()
+    texts = [row["text"] for row in read_rows("test", share)]
+    engine = CTranslate2Generator.load(MODEL)
+    prompts = build_prompts("rewrite-chat.v1", texts, engine)
+    source = find_model(MODEL).path
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    tokenizer.padding_side = "left"
+    network = transformers.AutoModelForCausalLM.from_pretrained(
+        source.parent, gguf_file=source.name, dtype=torch.float32
+    )
+    pipe = transformers.pipeline("text-generation", model=network, tokenizer=tokenizer)
+    strings = [prompt.text for prompt in prompts]
+
+    def run_pipeline(which: Sequence[str], batch_size: int) -> int:
+        outputs = pipe(
+            list(which),
+            batch_size=batch_size,
+            max_new_tokens=MAX_NEW_TOKENS,
+            do_sample=False,
+            return_full_text=False,
+            add_special_tokens=False,
+        )
+        return sum(len(tokenizer.encode(o[0]["generated_text"])) for o in outputs)
+
+    decoding = [Decoding(max_new_tokens=MAX_NEW_TOKENS)] * len(prompts)
+
+    def run_ours() -> int:
+        return sum(found[0].n_tokens for found in engine.generate(prompts, decoding=decoding))
+
+    def run_ours_one_by_one() -> int:
+        singles = (
+            next(engine.generate([prompt], decoding=decoding[:1])) for prompt in prompts[::24]
+        )
+        return sum(found[0].n_tokens for found in singles)
+
+    run_pipeline(strings[:2], 1)
+    trial = strings[:: max(len(strings) // 48, 1)]
+    trials = {size: timed(lambda s=size: run_pipeline(trial, s))[0] for size in (16, 48)}
+    best = min(trials, key=lambda size: trials[size])
+    figures: dict[str, Any] = {}
+    single = strings[::24]
+    for name, n, function, repeats in (
+        ("transformers one by one", len(single), lambda: run_pipeline(single, 1), 1),
+        ("promptdetox one by one", len(single), run_ours_one_by_one, 3),
+        (f"transformers, batch {best}", len(strings), lambda: run_pipeline(strings, best), 1),
+        ("promptdetox", len(strings), run_ours, 3),
+    ):
+        runs = [timed(function) for _ in range(repeats)]
+        seconds = statistics.median(run[0] for run in runs)
+        figures[name] = {
+            "texts": n,
+            "runs": repeats,
+            "texts_per_s": round(n / seconds, 2),
+            "tokens_per_s": round(runs[0][1] / seconds, 1),
+        }
+        print(name, figures[name], flush=True)
+    ours = figures["promptdetox"]["texts_per_s"]
+    one, batch = figures["transformers one by one"], figures[f"transformers, batch {best}"]
+    return {
+        "data": "paradetox/test",
+        "detector": "none",
+        "template": "rewrite-chat.v1",
+        "max_new_tokens": MAX_NEW_TOKENS,
+        "pipeline_batches_tried": {str(k): round(len(trial) / v, 2) for k, v in trials.items()},
+        "systems": figures,
+        "ratio_to_one_by_one": round(ours / one["texts_per_s"], 1),
+        "ratio_to_best_batch": round(ours / batch["texts_per_s"], 1),
+    }
+
+
+def measure(command: Sequence[str], *, stdin: Path | None = None) -> tuple[float, float]:
+    """Return (seconds, peak MiB) of a process."""
+    with (stdin or Path(os.devnull)).open("rb") as source:
+        begun = time.perf_counter()
+        process = subprocess.Popen(command, stdin=source, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - begun
+    if status:
+        raise SystemExit(f"{command} ended with {status}")
+    return seconds, usage.ru_maxrss / 1024
+
+
+def bench_startup(share: int) -> dict[str, Any]:
+    """Seconds from start to end of whole processes; medians of 9 after one warm-up."""
+    commands = {
+        "python -c pass": ["-c", "pass"],
+        "import promptdetox": ["-c", "import promptdetox"],
+        "promptdetox --help": ["-m", "promptdetox", "--help"],
+        "promptdetox rewrite 'Shut up, you idiot.'": [
+            *("-m", "promptdetox", "rewrite", "Shut up, you idiot.")
+        ],
+    }
+    result = {}
+    for name, arguments in commands.items():
+        command = [sys.executable, *arguments]
+        measure(command)
+        seconds = [measure(command)[0] for _ in range(9)]
+        result[name] = {
+            "median_s": round(statistics.median(seconds), 3),
+            "min_s": round(min(seconds), 3),
+            "max_s": round(max(seconds), 3),
+        }
+        print(name, result[name], flush=True)
+    return {"runs": 9, "commands": result}
+
+
+def bench_memory(share: int) -> dict[str, Any]:
+    """Peak memory: the default rewrite of ParaDetox test, and files of 10^5 and 10^6 lines."""
+    program = [sys.executable, "-m", "promptdetox", "rewrite"]
+    peak = measure([*program, str(DATA / "test.jsonl")])[1]
+    fake = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for n in (100_000, 1_000_000):
+            path = Path(folder, "lines.txt")
+            with path.open("w") as file:
+                for index in range(n):
+                    file.write(f"line {index} says {'you idiot' if index % 5 == 0 else 'hello'}\n")
+            seconds, mebibytes = measure([*program, "--engine", "fake", str(path)])
+            fake[str(n)] = {"peak_mib": round(mebibytes, 1), "lines_per_s": round(n / seconds)}
+            print(n, fake[str(n)], flush=True)
+    return {"default_peak_mib": round(peak, 1), "fake_engine_lines": fake}
+
+
+def bench_parity(share: int) -> dict[str, Any]:
+    """Greedy tokens of the float32 build against transformers float32, on 200 prompts."""
+    from promptdetox.engines.ctranslate2 import CTranslate2Generator
+    from promptdetox.engines.transformers import TransformersGenerator
+    from promptdetox.types import Decoding
+
+    texts = [row["text"] for row in read_rows("dev", 1)][: 100 // share]
+    ours = CTranslate2Generator.load(MODEL, compute_type="float32")
+    reference = TransformersGenerator.load(MODEL)
+    result = {}
+    for template in ("rewrite-chat.v1", "rewrite-plain-few.v1"):
+        prompts = build_prompts(template, texts, ours)
+        decoding = [Decoding(max_new_tokens=32)] * len(prompts)
+        mine = [found[0].tokens for found in ours.generate(prompts, decoding=decoding)]
+        theirs = [found[0].tokens for found in reference.generate(prompts, decoding=decoding)]
+        same = sum(a == b for a, b in zip(mine, theirs, strict=True))
+        same_ids = all(ours.token_ids(p) == reference.token_ids(p) for p in prompts)
+        result[template] = {
+            "prompts": len(prompts),
+            "prompt_tokens_equal": same_ids,
+            "answers_equal": same,
+            "tokens": sum(map(len, theirs)),
+        }
+        print(template, result[template], flush=True)
+    return {"data": "paradetox/dev", "max_new_tokens": 32, "templates": result}
+
+
+def bench_int8(share: int) -> dict[str, Any]:
+    """What int8 costs on ParaDetox dev, beside float32, for each template."""
+    from promptdetox.rewrite import Detoxifier
+    from promptdetox.scorers.chrf import ChrF
+    from promptdetox.scorers.lexicon_neutral import LexiconNeutral
+
+    rows = read_rows("dev", share)
+    texts, references = [r["text"] for r in rows], [r["targets"] for r in rows]
+    result = {}
+    for template in ("rewrite-chat.v1", "rewrite-chat-few.v1"):
+        figures: dict[str, Any] = {}
+        outputs = {}
+        for compute_type in ("float32", "int8"):
+            detoxifier = Detoxifier.from_pretrained(
+                detector="none", template=template, compute_type=compute_type
+            )
+            outputs[compute_type] = [r.output for r in detoxifier.detox(texts)]
+            found = outputs[compute_type]
+            chrf = [s.value for s in ChrF().score(texts, found, references)]
+            neutral = [s.value for s in LexiconNeutral().score(texts, found)]
+            figures[compute_type] = {
+                "chrf": round(statistics.mean(v for v in chrf if v is not None), 4),
+                "still_toxic": round(1 - statistics.mean(v for v in neutral if v is not None), 4),
+            }
+        pairs = list(zip(*outputs.values(), strict=True))
+        figures["equal_outputs"] = round(sum(a == b for a, b in pairs) / len(pairs), 4)
+        result[template] = figures
+        print(template, figures, flush=True)
+    return {"data": "paradetox/dev", "n": len(rows), "templates": result}
+
+
+def bench_prompting(share: int) -> dict[str, Any]:
+    """The honest baseline: copy, deletion, zero-shot and few-shot on ParaDetox dev."""
+    from promptdetox import registry
+    from promptdetox.evaluate import evaluate_systems, format_table
+    from promptdetox.rewrite import Detoxifier
+    from promptdetox.tasks import load_task
+
+    rows = read_rows("dev", share)
+    texts, references = [r["text"] for r in rows], [r["targets"] for r in rows]
+    systems = {n: registry.resolve("baseline", n)(texts) for n in ("copy", "deletion")}
+    train = str(DATA / "train.jsonl")
+    nearest = {"demonstrations": train, "n_demonstrations": 4}
+    variants: dict[str, dict[str, Any]] = {name: {"template": name} for name in TEMPLATES}
+    for name in ("rewrite-chat.v1", "rewrite-plain.v1"):
+        variants[f"{name} + 4 nearest of train"] = {"template": name, **nearest}
+    for name, settings in variants.items():
+        detoxifier = Detoxifier.from_pretrained(detector="none", **settings)
+        systems[name] = [r.output for r in detoxifier.detox(texts)]
+    results = Detoxifier.from_pretrained().detox(texts)
+    systems["default settings, with detector"] = [r.output for r in results]
+    statuses = dict(Counter(r.status for r in results))
+    scorers = [registry.resolve("scorer", name)() for name in load_task("rewrite").scorers]
+    evaluation = evaluate_systems(texts, references, systems, scorers=scorers)
+    print(format_table(evaluation), flush=True)
+    return {"data": "paradetox/dev", "statuses_with_detector": statuses, **evaluation.to_dict()}
+
+
+PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "startup": bench_startup,
+    "memory": bench_memory,
+    "prompting": bench_prompting,
+    "int8": bench_int8,
+    "throughput": bench_throughput,
+    "parity": bench_parity,
+}
+
+
+def main() -> None:
+    """Run the parts that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="default: all")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the texts; nothing is written"
+    )
+    args = parser.parse_args()
+    for name in args.part or PARTS:
+        print(f"== {name}", flush=True)
+        figures = PARTS[name](10 if args.quick else 1)
+        if not args.quick:
+            result = {"command": f"python recipes/bench.py {name}", **machine(), **figures}
+            path = ROOT / "results" / f"{name}.json"
+            path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
