@@ -1,14 +1,15 @@
-"""Which format a file has, by its name, and how its bytes are opened."""
+"""Which format a file has, by its name, and how its bytes are opened and compressed."""
 
 from __future__ import annotations
 
 import errno
 import gzip
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
-from promptdetox.errors import FileError, UsageError
+from promptdetox.errors import DataError, FileError, UsageError
 
 FORMATS = ("txt", "jsonl", "csv", "tsv", "parquet")
 
@@ -20,15 +21,17 @@ _SUFFIXES = {
     ".tsv": "tsv",
     ".tab": "tsv",
     ".parquet": "parquet",
-    ".pq": "parquet",
 }
-_COMPRESSIONS = (".gz", ".zst")
-_GZIP_MAGIC = b"\x1f\x8b"
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+_MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+_BUFFER_BYTES = 1 << 18
 
 
 def format_of(path: Path) -> str:
     """Return the format that a file's name says, compression aside.
+
+    Args:
+        path: The file; it need not exist.
 
     Raises:
         UsageError: The name says none.
@@ -38,65 +41,119 @@ def format_of(path: Path) -> str:
         suffixes.pop()
     if not suffixes or suffixes[-1] not in _SUFFIXES:
         raise UsageError(
-            f"{path}: unknown file ending; expected one of {', '.join(_SUFFIXES)} (.gz and .zst "
-            "may follow), or say --input-format or --output-format."
+            f"{path}: the name does not say the format; expected one of {', '.join(_SUFFIXES)} "
+            "(.gz or .zst may follow), or name it with --input-format or --output-format."
         )
     return _SUFFIXES[suffixes[-1]]
 
 
+def check_format(name: str) -> str:
+    """Return a format's name, once it is known that there is such a format.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if name not in FORMATS:
+        raise UsageError(f"unknown format {name!r}: expected one of {', '.join(FORMATS)}.")
+    return name
+
+
+def compression_of(path: Path) -> str | None:
+    """Return ``gzip``, ``zstd`` or None, by a file's name."""
+    return _COMPRESSIONS.get(path.suffix.lower())
+
+
 def partial_name(path: Path) -> Path:
     """Return where rows go until a file is whole: ``out.csv.gz`` -> ``out.partial.csv.gz``."""
-    suffixes = path.suffixes[-2:] if path.suffix.lower() in _COMPRESSIONS else path.suffixes[-1:]
-    ending = "".join(suffixes)
+    ending = "".join(path.suffixes[-2:] if compression_of(path) else path.suffixes[-1:])
     return path.with_name(f"{path.name[: len(path.name) - len(ending)]}.partial{ending}")
 
 
-def open_for_reading(path: Path) -> BinaryIO:
+class _Borrowed(io.RawIOBase):
+    """A caller's stream, which stays open whatever becomes of the readers above it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        # read1 hands a pipe's bytes on as they come.
+        self._read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def open_file(path: Path) -> io.BufferedReader:
     """Open a file's bytes.
 
     Raises:
         FileError: It is missing, a folder, or may not be read.
     """
     try:
-        if path.is_dir():
-            raise FileError(f"{path} is a folder: expected a file.")
-        return path.open("rb")
+        return cast("io.BufferedReader", path.open("rb", buffering=_BUFFER_BYTES))
     except OSError as error:
-        raise FileError(f"cannot read {path}: {_why(error)}.") from error
+        raise read_error(str(path), error) from error
 
 
-def decompressed(stream: BinaryIO) -> BinaryIO:
-    """Return a stream's bytes, decompressed if they are gzip or zstd."""
-    buffered = (
-        stream if hasattr(stream, "peek") else io.BufferedReader(cast("io.RawIOBase", stream))
-    )
-    magic = buffered.peek(4)[:4]
-    if magic.startswith(_GZIP_MAGIC):
-        return cast("BinaryIO", gzip.GzipFile(fileobj=buffered, mode="rb"))
-    if magic == _ZSTD_MAGIC:
+def borrow(stream: BinaryIO) -> io.BufferedReader:
+    """Return a reader of a stream that it will not close."""
+    return io.BufferedReader(_Borrowed(stream), _BUFFER_BYTES)
+
+
+def decompress(stream: io.BufferedReader, name: str, expected: str | None) -> io.BufferedReader:
+    """Return a stream's bytes, decompressed if they begin as gzip or zstd does.
+
+    Args:
+        stream: The bytes.
+        name: What messages call it.
+        expected: The compression that the file's name says; None where it says none.
+
+    Raises:
+        DataError: The file is not what its name says.
+    """
+    start = stream.peek(4)[:4]
+    found = next((kind for kind, magic in _MAGIC.items() if start.startswith(magic)), None)
+    if expected is not None and found != expected:
+        raise DataError(
+            f"{name}: the file does not begin as {expected} does; expected {expected} by its "
+            "name, so get the file again or rename it."
+        )
+    if found == "gzip":
+        # The gzip module reads several members; the buffer above it makes lines in C.
+        members: Any = gzip.GzipFile(fileobj=stream)
+        return io.BufferedReader(members, _BUFFER_BYTES)
+    if found == "zstd":
         import pyarrow as pa
 
-        return cast("BinaryIO", io.BufferedReader(pa.CompressedInputStream(buffered, "zstd")))
-    return buffered
-
-
-def compressed(stream: BinaryIO, name: str) -> BinaryIO:
-    """Return a stream that compresses as a file's name says; closing it ends the frame only."""
-    if name.lower().endswith(".gz"):
-        # No name and no time in the header: the same rows give the same bytes.
-        return cast("BinaryIO", gzip.GzipFile("", "wb", 6, stream, mtime=0))
-    if name.lower().endswith(".zst"):
-        import pyarrow as pa
-
-        sink = pa.PythonFile(stream, mode="w")
-        return cast("BinaryIO", pa.CompressedOutputStream(sink, "zstd"))
+        return io.BufferedReader(pa.CompressedInputStream(stream, "zstd"), _BUFFER_BYTES)
     return stream
 
 
-def write_error(target: str, error: OSError) -> FileError:
+def compressor(kind: str | None) -> Callable[[bytes], bytes]:
+    """Return what makes a whole gzip member or zstd frame of a block; None leaves it as it is."""
+    if kind == "gzip":
+        # No name and no time in the header: the same rows give the same bytes.
+        return lambda block: gzip.compress(block, 6, mtime=0)
+    if kind == "zstd":
+        import pyarrow as pa
+
+        codec = pa.Codec("zstd", compression_level=3)
+        return lambda block: cast("bytes", codec.compress(block, asbytes=True))
+    return lambda block: block
+
+
+def read_error(name: str, error: OSError) -> FileError:
+    """Return the sentence for a file that cannot be opened or read."""
+    return FileError(f"cannot read {name}: {_why(error)}; check the path and its permissions.")
+
+
+def write_error(name: str, error: OSError) -> FileError:
     """Return the sentence for a file that cannot be written."""
-    advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the path"
-    return FileError(f"cannot write {target}: {_why(error)}; {advice}.")
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    advice = "free some space" if is_full else "check the path and its permissions"
+    return FileError(f"cannot write {name}: {_why(error)}; {advice}.")
 
 
 def _why(error: OSError) -> str:

@@ -2,249 +2,218 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
-import io
 import json
 import logging
-import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, TypeAlias
 
-from promptdetox.errors import DataError, PromptDetoxError, UsageError
-from promptdetox.records.formats import FORMATS, decompressed, format_of, open_for_reading
-from promptdetox.records.rows import BatchRow, CellsRow, JsonRow
+from promptdetox.errors import DataError, UsageError
+from promptdetox.records.formats import (
+    borrow,
+    check_format,
+    compression_of,
+    decompress,
+    format_of,
+    open_file,
+    read_error,
+)
+from promptdetox.records.rows import CellsRow, JsonRow
+from promptdetox.records.tables import missing_column, read_csv, read_tsv
 from promptdetox.types import Record
 
 log = logging.getLogger(__name__)
 
-_PARQUET_ROWS = 1024
-_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_Reader: TypeAlias = Callable[[Iterable[str], str, str], Iterator[Record]]
+
+_BOMS = {
+    b"\xff\xfe\x00\x00": "UTF-32",
+    b"\x00\x00\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+_JSON_SPACE = " \t\r\n"
+_MAX_INT_DIGITS = 4300  # Python's own limit for str -> int
 
 
 def read_records(
     source: Path | BinaryIO,
     *,
-    file_format: str | None = None,
+    format: str | None = None,  # noqa: A002 - the word that users know from --input-format
     text_column: str = "text",
     encoding_errors: Literal["strict", "replace"] = "strict",
     on_warning: Callable[[str], None] = log.warning,
+    file_format: str | None = None,
 ) -> Iterator[Record]:
     """Yield the records of a file, in order, in constant memory.
 
     Args:
-        source: A path or a binary stream; gzip and zstd are recognised by their first bytes.
-        file_format: One of `FORMATS`; default by the file's name, txt for a stream.
+        source: A path or a binary stream, which stays open; gzip and zstd are recognised by their
+            first bytes. Parquet from a stream is held in memory.
+        format: One of `FORMATS`; default by the file's name, txt for a stream.
         text_column: Column of the text (txt has only ``text``).
         encoding_errors: Bytes that are not UTF-8: ``strict`` stops with the line number,
             ``replace`` puts U+FFFD and warns once, at the end.
         on_warning: Gets each warning, one sentence.
+        file_format: The same as `format`, as `apply` names it.
 
     Raises:
         DataError: A row, an encoding or the column is not what was expected.
         FileError: The file is missing or cannot be read.
-        UsageError: The format is unknown.
+        UsageError: The format or `encoding_errors` is unknown.
     """
-    chosen = file_format or (format_of(source) if isinstance(source, Path) else "txt")
-    if chosen not in FORMATS:
-        raise UsageError(f"unknown format {chosen!r}: expected one of {', '.join(FORMATS)}.")
-    name = str(source) if isinstance(source, Path) else "standard input"
+    if encoding_errors not in ("strict", "replace"):
+        raise UsageError(f"encoding_errors {encoding_errors!r}: expected strict or replace.")
+    chosen = format or file_format or (format_of(source) if isinstance(source, Path) else "txt")
+    check_format(chosen)
+    return _read(source, chosen, text_column, encoding_errors, on_warning)
+
+
+def _read(
+    source: Path | BinaryIO,
+    chosen: str,
+    text_column: str,
+    encoding_errors: str,
+    on_warning: Callable[[str], None],
+) -> Iterator[Record]:
+    is_path = isinstance(source, Path)
+    name = str(source) if is_path else "standard input"
+    stream = open_file(source) if isinstance(source, Path) else borrow(source)
     n_read = 0
-    stream = None
     try:
-        if isinstance(source, Path):
-            stream = open_for_reading(source)
-        opened = decompressed(stream or cast("BinaryIO", source))
+        expected = compression_of(source) if isinstance(source, Path) else None
+        opened = decompress(stream, name, expected)
         if chosen == "parquet":
-            records = _read_parquet(opened, name, text_column)
+            from promptdetox.records.parquet import read_parquet
+
+            can_seek = is_path and opened is stream and stream.seekable()
+            records = read_parquet(opened, name, text_column, can_seek=can_seek)
         else:
             lines = _decode_lines(opened, name, encoding_errors, on_warning)
             records = _READERS[chosen](lines, name, text_column)
         for record in records:
             yield record
             n_read += 1
-    except PromptDetoxError:
-        raise
     except (EOFError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise read_error(name, error) from error
         raise DataError(
-            f"{name} cannot be read past record {n_read}: {error}; the file is truncated or "
-            "damaged, get it again."
+            f"{name} ends too early or is damaged: {n_read} records were read, then came "
+            f"{str(error).rstrip('.')!r}; get the file again."
         ) from error
     finally:
-        if stream is not None:
-            stream.close()
+        stream.close()
 
 
 def _decode_lines(
-    stream: BinaryIO, name: str, errors: str, on_warning: Callable[[str], None]
+    stream: Iterable[bytes], name: str, errors: str, on_warning: Callable[[str], None]
 ) -> Iterator[str]:
-    """Yield lines with their ``\\n``."""
+    """Yield lines with their ``\\n``; no other character ends a line."""
     n_bad, first_bad = 0, 0
     for number, raw in enumerate(stream, start=1):
         if number == 1:
-            if raw.startswith(_UTF16_BOMS):
-                raise DataError(f"{name} is UTF-16: expected UTF-8; convert it with iconv.")
-            raw = raw.removeprefix(b"\xef\xbb\xbf")
+            raw = _check_bom(raw, name)
+            if not raw:
+                continue
         try:
-            yield raw.decode("utf-8")
+            yield raw.decode()
         except UnicodeDecodeError as error:
             if errors == "strict":
                 raise DataError(
-                    f"{name}, line {number}: byte {raw[error.start]:#04x} is not UTF-8; convert "
-                    "the file, or replace such bytes with --encoding-errors replace."
+                    f"{name}, line {number}: byte {raw[error.start]:#04x} is not UTF-8; expected "
+                    "UTF-8, so convert the file or replace such bytes with --encoding-errors "
+                    "replace."
                 ) from error
             n_bad, first_bad = n_bad + 1, first_bad or number
             yield raw.decode("utf-8", "replace")
     if n_bad:
-        on_warning(f"{name}: {n_bad} line(s) were not UTF-8, the first is line {first_bad}.")
+        on_warning(
+            f"{name}: {n_bad} line(s) had bytes that are not UTF-8, now U+FFFD; the first is line "
+            f"{first_bad}."
+        )
+
+
+def _check_bom(first: bytes, name: str) -> bytes:
+    for bom, encoding in _BOMS.items():
+        if first.startswith(bom):
+            raise DataError(
+                f"{name}, line 1: the file is {encoding}; expected UTF-8, so convert it, for "
+                f"example with iconv -f {encoding} -t UTF-8."
+            )
+    return first.removeprefix(b"\xef\xbb\xbf")
 
 
 def _read_txt(lines: Iterable[str], name: str, text_column: str) -> Iterator[Record]:
     header = ("text",)
     if text_column != "text":
-        raise _missing_column(name, text_column, header)
+        raise missing_column(name, text_column, header)
     for index, line in enumerate(lines):
-        text = line.removesuffix("\n")
+        text = line[:-1] if line.endswith("\n") else line
         yield Record(index, index + 1, text, CellsRow(header, (text,)))
 
 
 def _read_jsonl(lines: Iterable[str], name: str, text_column: str) -> Iterator[Record]:
     index = 0
     for number, line in enumerate(lines, start=1):
-        raw = line.strip()
+        raw = line.strip(_JSON_SPACE)
         if not raw:
             continue
-        where = f"{name}, line {number}"
         try:
-            values = json.loads(raw)
+            values = _parse(raw)
         except json.JSONDecodeError as error:
+            column = error.colno + len(line) - len(line.lstrip(_JSON_SPACE))
             raise DataError(
-                f"{where}, column {error.colno}: broken JSON ({error.msg}); expected one object "
-                "a line."
+                f"{name}, line {number}, column {column}: broken JSON ({error.msg}); expected one "
+                "JSON object a line."
             ) from error
         except RecursionError as error:
-            raise DataError(f"{where}: JSON nested too deep; expected a flat object.") from error
-        if not isinstance(values, dict):
-            raise DataError(f"{where}: {type(values).__name__}; expected a JSON object.")
-        if text_column not in values:
-            raise _missing_column(where, text_column, values)
-        text = values[text_column]
-        if text is not None and not isinstance(text, str):
             raise DataError(
-                f"{where}: {text_column!r} is {type(text).__name__}; expected a string or null."
-            )
+                f"{name}, line {number}: the JSON is nested too deep to read; expected fewer "
+                "than about 900 levels, so flatten it."
+            ) from error
+        text = values.get(text_column) if type(values) is dict else None
+        if type(text) is not str:
+            _check_text(values, f"{name}, line {number}", text_column)
         yield Record(index, number, text, JsonRow(raw, values))
         index += 1
 
 
-def _read_csv(lines: Iterable[str], name: str, text_column: str) -> Iterator[Record]:
-    # The default limit of 128 KiB a cell would refuse long texts.
-    csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(iter(lines), strict=True)
-    begins = 1
-    header: tuple[str, ...] | None = None
-    index = 0
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            break
-        except csv.Error as error:
-            raise DataError(
-                f"{name}, row that begins in line {begins}: {error}; expected quoted cells as in "
-                "RFC 4180 (a quote inside a cell is doubled)."
-            ) from error
-        line, begins = begins, reader.line_num + 1
-        if not cells:
-            continue
-        if header is None:
-            header = _check_header(name, tuple(cells), text_column)
-            at = header.index(text_column)
-            continue
-        _check_width(name, line, header, cells)
-        yield Record(index, line, cells[at], CellsRow(header, tuple(cells)))
-        index += 1
-    if header is None:
-        raise DataError(f"{name} is empty: expected a header row with {text_column!r}.")
-
-
-def _read_tsv(lines: Iterable[str], name: str, text_column: str) -> Iterator[Record]:
-    header: tuple[str, ...] | None = None
-    index = 0
-    for number, line in enumerate(lines, start=1):
-        cells = tuple(line.rstrip("\n").removesuffix("\r").split("\t"))
-        if header is None:
-            header = _check_header(name, cells, text_column)
-            at = header.index(text_column)
-            continue
-        if cells == ("",) and len(header) > 1:
-            continue
-        _check_width(name, number, header, cells)
-        yield Record(index, number, cells[at], CellsRow(header, cells))
-        index += 1
-    if header is None:
-        raise DataError(f"{name} is empty: expected a header row with {text_column!r}.")
-
-
-def _check_header(name: str, header: tuple[str, ...], text_column: str) -> tuple[str, ...]:
-    twice = sorted({column for column in header if header.count(column) > 1})
-    if twice:
-        raise DataError(f"{name}, line 1: column {twice[0]!r} stands twice; rename one of them.")
-    if text_column not in header:
-        raise _missing_column(f"{name}, line 1", text_column, header)
-    return header
-
-
-def _check_width(name: str, line: int, header: tuple[str, ...], cells: Any) -> None:
-    if len(cells) != len(header):
+def _check_text(values: Any, where: str, text_column: str) -> None:
+    if not isinstance(values, dict):
         raise DataError(
-            f"{name}, line {line}: {len(cells)} cells; expected {len(header)} as in the header; "
-            "look for a stray separator or quote."
+            f"{where}: expected a JSON object, got {type(values).__name__}; put each text in an "
+            f'object such as {{"{text_column}": "..."}}.'
+        )
+    if text_column not in values:
+        raise missing_column(where, text_column, values)
+    if values[text_column] is not None:
+        raise DataError(
+            f"{where}: expected a string or null in {text_column!r}, got "
+            f"{type(values[text_column]).__name__}; choose another column with --text-column."
         )
 
 
-def _missing_column(where: str, column: str, known: Iterable[str]) -> DataError:
-    names = list(known)
-    near = difflib.get_close_matches(column, names, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else "choose one with --text-column."
-    there = ", ".join(names[:20]) or "none"
-    return DataError(f"{where}: no column {column!r}; {hint} Columns: {there}.")
-
-
-def _read_parquet(stream: BinaryIO, name: str, text_column: str) -> Iterator[Record]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    # Parquet is read from its end; a pipe is held in memory.
-    seekable = stream if stream.seekable() else io.BytesIO(stream.read())
+def _parse(raw: str) -> Any:
     try:
-        file = pq.ParquetFile(seekable)
-        header = tuple(file.schema_arrow.names)
-        _check_header(name, header, text_column)
-        _check_text_type(name, text_column, file.schema_arrow.field(text_column).type)
-        index = 0
-        for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
-            texts = batch.column(header.index(text_column)).cast(pa.large_string()).to_pylist()
-            for at, text in enumerate(texts):
-                yield Record(index, index + 1, text, BatchRow(batch, at))
-                index += 1
-    except pa.ArrowException as error:
-        raise DataError(f"{name} cannot be read as Parquet: {error}; write it again.") from error
+        return _DECODER.decode(raw)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # an integer longer than Python converts
+        return _LONG_INT_DECODER.decode(raw)
 
 
-def _check_text_type(name: str, column: str, kind: Any) -> None:
-    import pyarrow.types as pt
-
-    plain = kind.value_type if pt.is_dictionary(kind) else kind
-    if not (pt.is_string(plain) or pt.is_large_string(plain) or pt.is_string_view(plain)):
-        raise DataError(f"{name}: column {column!r} is {kind}; expected strings.")
+def _parse_int(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) <= _MAX_INT_DIGITS else Decimal(digits)
 
 
-_READERS: dict[str, Callable[[Iterable[str], str, str], Iterator[Record]]] = {
+_DECODER = json.JSONDecoder()
+_LONG_INT_DECODER = json.JSONDecoder(parse_int=_parse_int)
+
+_READERS: dict[str, _Reader] = {
     "txt": _read_txt,
     "jsonl": _read_jsonl,
-    "csv": _read_csv,
-    "tsv": _read_tsv,
+    "csv": read_csv,
+    "tsv": read_tsv,
 }

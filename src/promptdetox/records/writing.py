@@ -2,53 +2,71 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+import stat
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, cast
 
-from promptdetox.errors import DataError, UsageError
+from promptdetox.errors import DataError, FileError
+from promptdetox.records.encoding import (
+    CsvEncoder,
+    JsonlEncoder,
+    RowEncoder,
+    TsvEncoder,
+    TxtEncoder,
+)
 from promptdetox.records.formats import (
-    FORMATS,
-    compressed,
+    check_format,
+    compression_of,
+    compressor,
     format_of,
     partial_name,
     write_error,
 )
-from promptdetox.records.rows import (
-    BatchRow,
-    JsonRow,
-    replace_surrogates,
-    to_cell,
-    to_json,
-    to_json_value,
-)
 from promptdetox.types import Record
 
-_PARQUET_ROWS = 8192
+_BLOCK_BYTES = 1 << 20
+
+_ENCODERS: dict[str, Callable[[str, tuple[str, ...]], RowEncoder]] = {
+    "txt": TxtEncoder,
+    "jsonl": JsonlEncoder,
+    "csv": CsvEncoder,
+    "tsv": TsvEncoder,
+}
 
 
-class _Encoder(Protocol):
-    """Writes records in one format."""
+class _Sink(Protocol):
+    """Where records go."""
+
+    @property
+    def n_written(self) -> int: ...
+
+    @property
+    def is_valid(self) -> bool: ...
 
     def write(self, record: Record, values: Mapping[str, Any]) -> None: ...
 
-    def finish(self) -> None: ...
+    def finish(self, *, is_whole: bool) -> None: ...
 
 
 class RecordWriter:
     """Writes records and their new columns, in order.
 
     A path appears when the block ends well. If it ends in an exception, the finished rows are kept
-    in a valid file beside it, `partial_path`, and what stood at the path before stays.
+    in a valid file beside it, `partial_path`, and what stood at the path before stays. So a file
+    may be read and written under one name. A stream gets each row at once (Parquet: each row
+    group) and stays open; `BrokenPipeError` passes through.
 
     Args:
         target: A path, or a binary stream such as standard output.
-        file_format: One of `FORMATS`; default by the path's name.
+        format: One of `FORMATS`; default by the path's name, txt for a stream.
         columns: The new columns; they come after the record's own. txt holds only the first.
+        file_format: The same as `format`, as `apply` names it.
 
     Raises:
         FileError: The file cannot be written.
@@ -59,46 +77,56 @@ class RecordWriter:
         self,
         target: Path | BinaryIO,
         *,
+        format: str | None = None,  # noqa: A002 - the word that users know from --output-format
+        columns: tuple[str, ...] = ("output", "status"),
         file_format: str | None = None,
-        columns: Sequence[str] = ("output", "status"),
     ) -> None:
-        path = target if isinstance(target, Path) else None
-        self.format = file_format or (format_of(path) if path else "txt")
-        if self.format not in FORMATS:
-            raise UsageError(f"unknown format {self.format!r}: expected {', '.join(FORMATS)}.")
-        self._path = path
-        self._name = str(path) if path else "standard output"
+        chosen = format or file_format
+        chosen = chosen or (format_of(target) if isinstance(target, Path) else "txt")
+        self.format = check_format(chosen)
+        self.partial_path: Path | None = None
+        self._name = str(target) if isinstance(target, Path) else "standard output"
         self._columns = tuple(columns)
-        self.partial_path = partial_name(path) if path else None
-        self.n_written = 0
-        try:
-            self._sink = (
-                self.partial_path.open("wb") if self.partial_path else cast("BinaryIO", target)
-            )
-        except OSError as error:
-            raise write_error(self._name, error) from error
-        self._stream = compressed(self._sink, self._name) if path else self._sink
-        self._encoder: _Encoder = _ENCODERS[self.format](self._stream, self._columns)
+        self._path: Path | None = None
+        self._owned: BinaryIO | None = None
+        if isinstance(target, Path):
+            try:
+                self._sink = self._open(target)
+            except OSError as error:
+                raise write_error(self._name, error) from error
+        else:
+            self._sink = self._to_stream(target)
+
+    @property
+    def n_written(self) -> int:
+        """Records written so far; after an error, those that `partial_path` holds."""
+        return self._sink.n_written
 
     def write(self, record: Record, values: Mapping[str, Any]) -> None:
         """Write one record with its new columns.
 
+        Args:
+            record: As it was read.
+            values: The new columns by name, each of `columns`.
+
         Raises:
             DataError: The format cannot hold the row, or it already has such a column.
-            FileError: The disk is full.
+            FileError: The file cannot be written, for example because the disk is full.
         """
         try:
-            self._encoder.write(record, values)
+            self._sink.write(record, values)
+        except BrokenPipeError:
+            raise
         except OSError as error:
-            if self._path is None:
-                raise
             raise write_error(self._name, error) from error
-        self.n_written += 1
+        except RecursionError as error:
+            raise DataError(
+                f"cannot write {self._name}: line {record.line} of the input is nested too deep "
+                "for this format; write .jsonl."
+            ) from error
 
     def flush(self) -> None:
-        """Hand what was written to a stream on to its reader."""
-        if self._path is None and self.format != "parquet":
-            self._stream.flush()
+        """Do nothing: a stream has each row when `write` returns, a file when the block ends."""
 
     def __enter__(self) -> RecordWriter:
         return self
@@ -109,234 +137,175 @@ class RecordWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None:
+            self._keep_partial()
+            return
         try:
-            self._close()
-            if self._path is None or self.partial_path is None:
-                return
-            if error is None:
-                os.replace(self.partial_path, self._path)
-                self.partial_path = None
-            elif self.n_written == 0:
+            self._sink.finish(is_whole=True)
+            self._commit()
+        except BaseException as failure:
+            self._keep_partial()
+            if isinstance(failure, OSError) and not isinstance(failure, BrokenPipeError):
+                raise write_error(self._name, failure) from failure
+            raise
+
+    def _open(self, target: Path) -> _Sink:
+        if target.is_dir():
+            raise FileError(f"cannot write {target}: it is a folder; expected a file, name one.")
+        path = target.resolve() if target.is_symlink() else target
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            # A device or named pipe, such as /dev/null, must not be replaced by a file.
+            self._owned = path.open("wb")
+            return self._to_stream(self._owned)
+        partial = partial_name(path)
+        kind = compression_of(path)
+        sink: _Sink
+        if self.format == "parquet":
+            import pyarrow as pa
+
+            from promptdetox.records.parquet import ParquetSink
+
+            sink = ParquetSink(
+                lambda: pa.output_stream(str(partial), compression=kind), self._name, self._columns
+            )
+        else:
+            encoder = _ENCODERS[self.format](self._name, self._columns)
+            sink = _BlockSink(partial.open("wb", buffering=0), encoder, compressor(kind))
+        self._path, self.partial_path = path, partial
+        return sink
+
+    def _to_stream(self, stream: BinaryIO) -> _Sink:
+        if self.format != "parquet":
+            return _StreamSink(stream, _ENCODERS[self.format](self._name, self._columns))
+        import pyarrow as pa
+
+        from promptdetox.records.parquet import ParquetSink
+
+        unclosed = _Unclosed(stream)
+        return ParquetSink(lambda: pa.PythonFile(unclosed, "w"), self._name, self._columns)
+
+    def _commit(self) -> None:
+        if self._owned is not None:
+            self._owned.close()
+        if self._path is None or self.partial_path is None:
+            return
+        with self.partial_path.open("rb+") as file:
+            os.fsync(file.fileno())
+        if self._path.exists():
+            shutil.copymode(self._path, self.partial_path)
+        os.replace(self.partial_path, self._path)
+        self.partial_path = None
+
+    def _keep_partial(self) -> None:
+        """Close what there is; the error that led here is the one to report."""
+        with suppress(OSError, DataError):  # a bad row or a full disk can fail once more
+            self._sink.finish(is_whole=False)
+        with suppress(OSError):
+            if self._owned is not None:
+                self._owned.close()
+            is_kept = self._sink.is_valid and self._sink.n_written > 0
+            if self.partial_path is not None and not is_kept:
                 self.partial_path.unlink(missing_ok=True)
                 self.partial_path = None
-        except OSError as failure:
-            if error is None:
-                if self._path is None:
-                    raise
-                raise write_error(self._name, failure) from failure
-
-    def _close(self) -> None:
-        try:
-            self._encoder.finish()
-            if self._path is None:
-                self._stream.flush()
-                return
-            if self._stream is not self._sink:
-                self._stream.close()
-            if not self._sink.closed:
-                self._sink.flush()
-                os.fsync(self._sink.fileno())
-        finally:
-            if self._path is not None:
-                self._sink.close()
 
 
-def _refuse_taken(record: Record, taken: Any, columns: Sequence[str]) -> None:
-    for column in columns:
-        if column in taken:
-            raise DataError(
-                f"line {record.line} already has a column {column!r}: choose another name with "
-                "--output-column."
-            )
+class _BlockSink:
+    """Collects rows in blocks, each a whole gzip member or zstd frame where compressed.
 
+    So the file is valid after each block, and an interrupt or a full disk costs at most one.
+    """
 
-class _TxtEncoder:
-    def __init__(self, stream: BinaryIO, columns: Sequence[str]) -> None:
-        self._stream, self._column = stream, columns[0]
+    def __init__(
+        self, file: io.FileIO, encoder: RowEncoder, compress: Callable[[bytes], bytes]
+    ) -> None:
+        self._file, self._encoder, self._compress = file, encoder, compress
+        self._rows: list[bytes] = []
+        self._n_bytes = 0
+        self._n_safe, self._end = 0, 0
+        self.is_valid = True
+
+    @property
+    def n_written(self) -> int:
+        return self._n_safe + len(self._rows)
 
     def write(self, record: Record, values: Mapping[str, Any]) -> None:
-        cell = to_cell(values[self._column])
-        if "\n" in cell:
-            raise DataError(
-                f"line {record.line}: the text has a line break, which txt cannot hold; write "
-                ".jsonl, .csv or .parquet."
-            )
-        self._stream.write(cell.encode("utf-8") + b"\n")
+        row = self._encoder.encode(record, values)
+        self._n_bytes += len(row)
+        self._rows.append(row)
+        if self._n_bytes >= _BLOCK_BYTES:
+            self._write_block()
 
-    def finish(self) -> None:
-        pass
-
-
-class _JsonlEncoder:
-    def __init__(self, stream: BinaryIO, columns: Sequence[str]) -> None:
-        self._stream, self._columns = stream, columns
-
-    def write(self, record: Record, values: Mapping[str, Any]) -> None:
-        new = to_json({column: to_json_value(values[column]) for column in self._columns})
-        row = record.row
-        if isinstance(row, JsonRow):
-            # Spliced, so that 1.10, 1E5 and long integers stay as they were written.
-            _refuse_taken(record, row.values, self._columns)
-            old = row.raw
-        else:
-            columns = row.as_dict()
-            _refuse_taken(record, columns, self._columns)
-            old = to_json(to_json_value(columns))
-        separator = "" if old[1:-1].strip() == "" else ", "
-        self._stream.write(f"{old[:-1].rstrip()}{separator}{new[1:]}\n".encode())
-
-    def finish(self) -> None:
-        pass
-
-
-class _CellsEncoder:
-    """CSV and TSV."""
-
-    def __init__(self, stream: BinaryIO, columns: Sequence[str]) -> None:
-        self._stream, self._columns = stream, columns
-        self._header: list[str] | None = None
-        self._buffer = io.StringIO(newline="")
-        self._csv = csv.writer(self._buffer, lineterminator="\n")
-
-    def write(self, record: Record, values: Mapping[str, Any]) -> None:
-        row = record.row.as_dict()
-        if self._header is None:
-            self._header = list(row)
-            _refuse_taken(record, row, self._columns)
-            self._write_cells(record, [*self._header, *self._columns])
-        extra = [name for name in row if name not in self._header]
-        if extra:
-            raise DataError(
-                f"line {record.line}: column {extra[0]!r} is not in the first row; a table needs "
-                "the same columns in each row, write .jsonl."
-            )
-        cells = [to_cell(row.get(name)) for name in self._header]
-        self._write_cells(record, [*cells, *(to_cell(values[name]) for name in self._columns)])
-
-    def _write_cells(self, record: Record, cells: list[str]) -> None:
-        self._csv.writerow(cells)
-        self._stream.write(self._buffer.getvalue().encode("utf-8"))
-        self._buffer.seek(0)
-        self._buffer.truncate()
-
-    def finish(self) -> None:
-        pass
-
-
-class _TsvEncoder(_CellsEncoder):
-    """TSV knows no quotes: a cell holds neither tab nor line break."""
-
-    def _write_cells(self, record: Record, cells: list[str]) -> None:
-        for cell in cells:
-            if any(c in cell for c in "\t\n\r"):
-                raise DataError(
-                    f"line {record.line}: a cell has a tab or line break, which TSV cannot hold; "
-                    "write .csv, .jsonl or .parquet."
-                )
-        self._stream.write(("\t".join(cells) + "\n").encode("utf-8"))
-
-
-class _ParquetEncoder:
-    def __init__(self, stream: BinaryIO, columns: Sequence[str]) -> None:
-        self._stream, self._columns = stream, columns
-        self._writer: Any = None
-        self._schema: Any = None
-        self._pending: list[tuple[Record, Mapping[str, Any]]] = []
-
-    def write(self, record: Record, values: Mapping[str, Any]) -> None:
-        self._pending.append((record, values))
-        if len(self._pending) >= _PARQUET_ROWS:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        if not self._pending:
+    def finish(self, *, is_whole: bool) -> None:
+        if self._file.closed:
             return
-        records = [record for record, _ in self._pending]
-        table = self._batches(records) if isinstance(records[0].row, BatchRow) else None
-        if table is None:
-            table = self._infer(records)
-        _refuse_taken(records[0], table.schema.names, self._columns)
-        for column in self._columns:
-            cells = [_parquet_cell(values[column]) for _, values in self._pending]
-            table = table.append_column(pa.field(column, pa.string()), pa.array(cells, pa.string()))
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._stream, table.schema)
-        self._writer.write_table(table)
-        self._pending.clear()
-
-    def _batches(self, records: Sequence[Record]) -> Any:
-        """Return the rows as they were read, in slices of their batches."""
-        import pyarrow as pa
-
-        slices: list[Any] = []
-        begin = 0
-        rows = cast("list[BatchRow]", [record.row for record in records])
-        for at in range(1, len(rows) + 1):
-            if (
-                at == len(rows)
-                or rows[at].batch is not rows[begin].batch
-                or rows[at].index != rows[at - 1].index + 1
-            ):
-                slices.append(rows[begin].batch.slice(rows[begin].index, at - begin))
-                begin = at
-        return pa.Table.from_batches(slices)
-
-    def _infer(self, records: Sequence[Record]) -> Any:
-        import pyarrow as pa
-
-        rows = [_utf8_row(record.row.as_dict()) for record in records]
-        if self._schema is None:
-            # Every column of the first rows, in the order in which they come.
-            names = list(dict.fromkeys(name for row in rows for name in row))
-            rows = [{name: row.get(name) for name in names} for row in rows]
         try:
-            table = pa.Table.from_pylist(rows, schema=self._schema)
-        except (pa.ArrowException, OverflowError) as error:
-            raise DataError(
-                f"lines {records[0].line} to {records[-1].line} do not fit one Parquet schema "
-                f"({error}); write .jsonl."
-            ) from error
-        if self._schema is None:
-            self._schema = table.schema
-        known = set(self._schema.names)
-        for record, row in zip(records, rows, strict=True):
-            extra = [name for name in row if name not in known]
-            if extra:
-                raise DataError(
-                    f"line {record.line}: column {extra[0]!r} is not in the first "
-                    f"{_PARQUET_ROWS} rows; write .jsonl."
-                )
-        return table
+            is_empty = is_whole and self.n_written == 0
+            self._write_block(self._encoder.encode_empty() if is_empty else b"")
+        except OSError:
+            self._rows = []
+            self._file.truncate(self._end)
+            self._file.close()
+            raise
+        self._file.close()
 
-    def finish(self) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        self._flush()
-        if self._writer is None:  # no rows: an empty table that still has the columns
-            schema = pa.schema([(column, pa.string()) for column in self._columns])
-            self._writer = pq.ParquetWriter(self._stream, schema)
-        self._writer.close()
+    def _write_block(self, extra: bytes = b"") -> None:
+        block = b"".join(self._rows) + extra
+        if not block and self._end:
+            return
+        # An interrupt may have left part of this block behind.
+        self._file.seek(self._end)
+        self._file.truncate()
+        _write_all(self._file, self._compress(block))
+        end, n_safe = self._file.tell(), self.n_written
+        # One statement without a call, so that an interrupt comes before or after it.
+        self._end, self._n_safe, self._rows, self._n_bytes = end, n_safe, [], 0
 
 
-def _parquet_cell(value: Any) -> str | None:
-    return None if value is None else to_cell(value)
+class _StreamSink:
+    """Hands each row on at once, so that a pipe's reader need not wait."""
+
+    is_valid = True
+
+    def __init__(self, stream: BinaryIO, encoder: RowEncoder) -> None:
+        self._stream, self._encoder = stream, encoder
+        self.n_written = 0
+        self._is_finished = False
+
+    def write(self, record: Record, values: Mapping[str, Any]) -> None:
+        _write_all(self._stream, self._encoder.encode(record, values))
+        self._stream.flush()
+        self.n_written += 1
+
+    def finish(self, *, is_whole: bool) -> None:
+        if not self._is_finished:
+            self._is_finished = True
+            if is_whole and self.n_written == 0:
+                _write_all(self._stream, self._encoder.encode_empty())
+            self._stream.flush()
 
 
-def _utf8_row(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: replace_surrogates(value) if isinstance(value, str) else value
-        for name, value in row.items()
-    }
+class _Unclosed(io.RawIOBase):
+    """A caller's stream for pyarrow, which may close this but not that."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        _write_all(self._stream, data)
+        return len(data)
+
+    def flush(self) -> None:
+        if not self.closed:
+            self._stream.flush()
 
 
-_ENCODERS: dict[str, Any] = {
-    "txt": _TxtEncoder,
-    "jsonl": _JsonlEncoder,
-    "csv": _CellsEncoder,
-    "tsv": _TsvEncoder,
-    "parquet": _ParquetEncoder,
-}
+def _write_all(stream: BinaryIO | io.FileIO, data: Any) -> None:
+    """Write all the bytes; an unbuffered stream may take fewer than it gets."""
+    n_taken = cast("int | None", stream.write(data))
+    view = memoryview(data)
+    while n_taken is not None and n_taken < len(view):
+        view = view[n_taken:]
+        n_taken = stream.write(view)
