@@ -62,7 +62,7 @@ def rewrite_job(job: RewriteJob, config: RewriteConfig) -> Mapping[str, int]:
     columns = (*job.output_columns, *(_DETAILS if job.has_details else ()))
     detoxifier: Detoxifier | None = None
     counts: Counter[str] = Counter()
-    writer = RecordWriter(job.target, file_format=_output_format(job), columns=columns)
+    writer = RecordWriter(job.target, format=_output_format(job), columns=columns)
     try:
         with writer:
             detoxifier = Detoxifier.from_config(config)
@@ -70,9 +70,6 @@ def rewrite_job(job: RewriteJob, config: RewriteConfig) -> Mapping[str, int]:
             for record, rewrite in _with_progress(pairs, job):
                 writer.write(record, _values(job, record, rewrite))
                 counts[rewrite.status] += 1
-                # A stream's reader sees each text of a small input at once.
-                if writer.n_written < 64 or writer.n_written % 64 == 0:
-                    writer.flush()
     except BrokenPipeError:
         raise  # the reader has what it wanted
     except BaseException:
@@ -122,7 +119,7 @@ def _read(job: RewriteJob) -> Iterator[Record]:
     elif job.source is not None:
         yield from read_records(
             job.source,
-            file_format=job.input_format,
+            format=job.input_format,
             text_column=job.text_column,
             encoding_errors=job.encoding_errors,
         )

@@ -148,7 +148,7 @@ def test_own_word_list(run: Any, tmp_path: Path) -> None:
         (["rewrite", *FAKE, "--candidates", "0", "x"], 6, "expected 1 or more"),
         (["rewrite", *FAKE, "--output-column", "a,a", "x"], 2, "two different names"),
         (["rewrite", *FAKE, "-o", "/nowhere/x.csv", "x"], 4, "cannot write /nowhere/x.csv"),
-        (["rewrite", *FAKE, "-o", "x.doc", "x"], 2, "unknown file ending"),
+        (["rewrite", *FAKE, "-o", "x.doc", "x"], 2, "expected one of .txt"),
         (["evaluate", "--data", "missing.jsonl"], 4, "missing.jsonl"),
         (["models", "nothing"], 6, "unknown model 'nothing'"),
         (["rewrit"], 2, "invalid choice: 'rewrit'"),
@@ -259,7 +259,7 @@ def test_full_disk_on_standard_output() -> None:
             command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=120
         )
     assert done.returncode == 4
-    assert b"cannot write standard output: No space left on device; free some" in done.stderr
+    assert b"cannot write standard output: no space left on device; free some" in done.stderr
     assert b"Traceback" not in done.stderr
 
 

@@ -118,14 +118,6 @@ class TestFormats:
         )
         subprocess.run([sys.executable, "-c", code], check=True)
 
-    def test_format_by_either_name(self) -> None:
-        """`file_format` says the same as `format`."""
-        stream = io.BytesIO(b"text\na\n")
-        assert [record.text for record in read_records(stream, file_format="csv")] == ["a"]
-        with RecordWriter(io.BytesIO(), file_format="csv") as writer:
-            writer.flush()
-        assert writer.format == "csv"
-
 
 class TestTxt:
     """Lines."""

@@ -153,7 +153,7 @@ def test_the_digest_tells_settings_apart() -> None:
 
 def test_unknown_settings_get_the_nearest() -> None:
     """A misspelt setting, engine, detector, template or model names what was meant."""
-    for settings_, expected in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"modle": "x"}, "did you mean 'model'"),
         ({"engine": "ctranslate"}, "did you mean 'ctranslate2'"),
         ({"detector": "lexicon"}, "did you mean 'lexicon-en.v1'"),
@@ -161,7 +161,8 @@ def test_unknown_settings_get_the_nearest() -> None:
         ({"n_candidates": 0}, "expected 1 or more"),
         ({"n_candidates": "3"}, "expected int"),
         ({"on_failure": "maks"}, "expected 'mask' or 'abstain'"),
-    ):
+    ]
+    for settings_, expected in cases:
         with pytest.raises(ConfigError, match=expected):
             Detoxifier.from_pretrained(**{"engine": "fake", **settings_})
 

@@ -123,11 +123,11 @@ class CTranslate2Generator:
         encoded: Sequence[tuple[tuple[int, ...], list[int]]],
         decoding: Sequence[Decoding],
     ) -> list[Any]:
-        tokens = self._tokenizer.tokens
+        tokens_of = self._tokenizer.tokens_of
         static, options = encoded[batch[0]][0], decoding[batch[0]]
         is_cached = self._may_cache(static) and all(encoded[index][1] for index in batch)
         starts = [
-            [tokens[i] for i in (encoded[index][1] if is_cached else [*static, *encoded[index][1]])]
+            tokens_of(encoded[index][1] if is_cached else [*static, *encoded[index][1]])
             for index in batch
         ]
         results: list[Any] = self._generator.generate_batch(
@@ -137,7 +137,7 @@ class CTranslate2Generator:
             beam_size=options.n_candidates,
             num_hypotheses=options.n_candidates,
             max_length=max(decoding[index].max_new_tokens for index in batch),
-            static_prompt=[tokens[i] for i in static] if is_cached else None,
+            static_prompt=tokens_of(static) if is_cached else None,
             include_prompt_in_result=False,
             end_token=self._find_end_tokens(prompts[batch[0]].stop),
             return_end_token=True,
@@ -159,11 +159,11 @@ class CTranslate2Generator:
         return self._end_tokens[stop]
 
     def _read_result(self, result: Any, prompt: Prompt, max_new_tokens: int) -> list[Candidate]:
-        ends = set(self._find_end_tokens(prompt.stop))
+        ends = self._tokenizer.ids_of(self._find_end_tokens(prompt.stop))
         candidates = []
         for ids, score in zip(result.sequences_ids, result.scores, strict=True):
             kept = ids[:max_new_tokens]
-            is_finished = bool(kept) and self._tokenizer.tokens[kept[-1]] in ends
+            is_finished = bool(kept) and kept[-1] in ends
             kept = kept[:-1] if is_finished else kept
             candidates.append(
                 Candidate(
@@ -178,11 +178,10 @@ class CTranslate2Generator:
 
     def score(self, prompts: Sequence[Prompt], targets: Sequence[str]) -> list[float]:
         """Return the mean log-probability a token of each target after its prompt."""
-        tokens = self._tokenizer.tokens
         lines, lengths = [], []
         for prompt, target in zip(prompts, targets, strict=True):
             ids = self._tokenizer.encode_user(target)
-            lines.append([tokens[i] for i in [*self._tokenizer.encode(prompt), *ids]])
+            lines.append(self._tokenizer.tokens_of([*self._tokenizer.encode(prompt), *ids]))
             lengths.append(len(ids))
         results = self._generator.score_batch(lines, max_batch_size=_BATCH_SIZE)
         return [

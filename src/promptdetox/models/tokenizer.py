@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from threading import Lock
 
 from tokenizers import Tokenizer
@@ -35,12 +35,6 @@ class PromptTokenizer:
         self._lock = Lock()
         self._tokenizer.encode_special_tokens = True  # as ordinary text, that is
         self._encode_template = lru_cache(maxsize=4096)(self._encode_template_uncached)
-
-    @cached_property
-    def tokens(self) -> list[str]:
-        """The vocabulary by id."""
-        by_id = {index: token for token, index in self._tokenizer.get_vocab(True).items()}
-        return [by_id.get(index, f"<|unused_{index}|>") for index in range(max(by_id) + 1)]
 
     def _find_prefix(self, bos_token: str | None) -> list[int]:
         """Return what the tokenizer itself puts before a plain text (Llama 2: the BOS token)."""
@@ -97,12 +91,22 @@ class PromptTokenizer:
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return text
 
+    def tokens_of(self, ids: Iterable[int]) -> list[str]:
+        """Return the vocabulary's tokens of ids."""
+        return [self._tokenizer.id_to_token(index) or "" for index in ids]
+
+    def ids_of(self, tokens: Iterable[str]) -> set[int]:
+        """Return the ids of those tokens that the vocabulary has."""
+        found = {self._tokenizer.token_to_id(token) for token in tokens}
+        return {index for index in found if index is not None}
+
     def tokens_starting_with(self, text: str) -> list[str]:
         """Return the vocabulary's tokens whose text begins with the given one."""
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
         return [
             token
-            for index, token in enumerate(self.tokens)
-            if token and self._tokenizer.decode([index]).startswith(text)
+            for token, index in sorted(vocabulary.items(), key=lambda item: item[1])
+            if self._tokenizer.decode([index]).startswith(text)
         ]
 
 

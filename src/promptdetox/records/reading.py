@@ -45,7 +45,6 @@ def read_records(
     text_column: str = "text",
     encoding_errors: Literal["strict", "replace"] = "strict",
     on_warning: Callable[[str], None] = log.warning,
-    file_format: str | None = None,
 ) -> Iterator[Record]:
     """Yield the records of a file, in order, in constant memory.
 
@@ -57,7 +56,6 @@ def read_records(
         encoding_errors: Bytes that are not UTF-8: ``strict`` stops with the line number,
             ``replace`` puts U+FFFD and warns once, at the end.
         on_warning: Gets each warning, one sentence.
-        file_format: The same as `format`, as `apply` names it.
 
     Raises:
         DataError: A row, an encoding or the column is not what was expected.
@@ -66,7 +64,7 @@ def read_records(
     """
     if encoding_errors not in ("strict", "replace"):
         raise UsageError(f"encoding_errors {encoding_errors!r}: expected strict or replace.")
-    chosen = format or file_format or (format_of(source) if isinstance(source, Path) else "txt")
+    chosen = format or (format_of(source) if isinstance(source, Path) else "txt")
     check_format(chosen)
     return _read(source, chosen, text_column, encoding_errors, on_warning)
 

@@ -66,7 +66,6 @@ class RecordWriter:
         target: A path, or a binary stream such as standard output.
         format: One of `FORMATS`; default by the path's name, txt for a stream.
         columns: The new columns; they come after the record's own. txt holds only the first.
-        file_format: The same as `format`, as `apply` names it.
 
     Raises:
         FileError: The file cannot be written.
@@ -79,10 +78,8 @@ class RecordWriter:
         *,
         format: str | None = None,  # noqa: A002 - the word that users know from --output-format
         columns: tuple[str, ...] = ("output", "status"),
-        file_format: str | None = None,
     ) -> None:
-        chosen = format or file_format
-        chosen = chosen or (format_of(target) if isinstance(target, Path) else "txt")
+        chosen = format or (format_of(target) if isinstance(target, Path) else "txt")
         self.format = check_format(chosen)
         self.partial_path: Path | None = None
         self._name = str(target) if isinstance(target, Path) else "standard output"
@@ -124,9 +121,6 @@ class RecordWriter:
                 f"cannot write {self._name}: line {record.line} of the input is nested too deep "
                 "for this format; write .jsonl."
             ) from error
-
-    def flush(self) -> None:
-        """Do nothing: a stream has each row when `write` returns, a file when the block ends."""
 
     def __enter__(self) -> RecordWriter:
         return self
