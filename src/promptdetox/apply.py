@@ -12,8 +12,9 @@ from typing import Any, BinaryIO, Literal, TextIO
 
 from promptdetox import __version__
 from promptdetox.config import RewriteConfig
-from promptdetox.errors import DataError, UsageError
+from promptdetox.errors import UsageError
 from promptdetox.records import RecordWriter, format_of, read_records
+from promptdetox.records.formats import write_error
 from promptdetox.records.rows import CellsRow
 from promptdetox.rewrite import Detoxifier
 from promptdetox.types import Record, Rewrite
@@ -190,4 +191,4 @@ def _write_report(
     try:
         path.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror}.") from error
+        raise write_error(str(path), error) from error

@@ -90,24 +90,39 @@ def _find_input(args: argparse.Namespace) -> tuple[list[str] | None, Any]:
     from promptdetox.errors import FileError, UsageError
 
     given = args.input
-    if given and (args.text or len(given) > 1):
+    if given and args.text:
         return given, None
     if not given or given == ["-"]:
         if not given and sys.stdin.isatty():
             raise UsageError("nothing to rewrite: give a text, a file or standard input.")
         return None, sys.stdin.buffer
-    path = Path(given[0])
-    try:
-        if path.exists():
-            return None, path
-    except (OSError, ValueError):  # too long for a name, or a NUL: a text
+    files = [name for name in given if _is_file(name)]
+    if not files:
         return given, None
-    is_name = path.suffix in _SUFFIXES and not any(c.isspace() for c in given[0])
-    if is_name:
-        raise FileError(
-            f"no such file: {given[0]} (a file by its ending; --text takes it as text)."
+    if len(given) > 1:
+        raise UsageError(
+            f"{files[0]} is a file: expected one file or some texts, got {len(given)} arguments; "
+            "rewrite one file at a time, or say --text if all are texts."
         )
-    return given, None
+    return None, Path(files[0])
+
+
+def _is_file(argument: str) -> bool:
+    """Tell whether an argument names a file; one that is missing or a folder is an error."""
+    from promptdetox.errors import FileError
+
+    path = Path(argument)
+    try:
+        is_there, is_folder = path.exists(), path.is_dir()
+    except (OSError, ValueError):  # too long for a name, or a NUL: a text
+        return False
+    if is_there and not is_folder:
+        return True
+    is_named = path.suffix in _SUFFIXES and not any(c.isspace() for c in argument)
+    if is_named:
+        problem = "is a folder, expected a file" if is_folder else "no such file"
+        raise FileError(f"{argument}: {problem} (a file by its ending; --text takes it as text).")
+    return False
 
 
 def _column_names(value: str) -> tuple[str, str]:
