@@ -55,6 +55,19 @@ def test_texts_as_arguments(run: Any) -> None:
     assert (result.code, result.out) == (0, "you person\ngood morning\n")
 
 
+def test_a_file_is_told_from_a_text(run: Any, tmp_path: Path) -> None:
+    """A folder, a second argument beside a file, and a missing file each get one sentence."""
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "some.txt").write_text("you idiot\n")
+    folder = run("rewrite", *FAKE, str(tmp_path / "folder.csv"))
+    assert (folder.code, folder.out) == (4, "")
+    assert "expected a file, got a folder" in folder.err
+    both = run("rewrite", *FAKE, str(tmp_path / "some.txt"), "and a text")
+    assert (both.code, both.out) == (2, "")
+    assert "expected one file or some texts, got 2 arguments" in both.err
+    assert run("rewrite", *FAKE, "--text", "some.txt", "you idiot").out == "some.txt\nyou person\n"
+
+
 def test_standard_input(run: Any) -> None:
     """Lines in, lines out; stdout carries data only."""
     result = run("rewrite", *FAKE, stdin=b"you idiot\n\nfine\n")

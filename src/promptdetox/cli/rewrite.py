@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _find_input(args: argparse.Namespace) -> tuple[list[str] | None, Any]:
     """Return (texts, None) or (None, file or stream)."""
-    from promptdetox.errors import FileError, UsageError
+    from promptdetox.errors import UsageError
 
     given = args.input
     if given and args.text:
@@ -120,8 +120,8 @@ def _is_file(argument: str) -> bool:
         return True
     is_named = path.suffix in _SUFFIXES and not any(c.isspace() for c in argument)
     if is_named:
-        problem = "is a folder, expected a file" if is_folder else "no such file"
-        raise FileError(f"{argument}: {problem} (a file by its ending; --text takes it as text).")
+        problem = "expected a file, got a folder" if is_folder else "no such file"
+        raise FileError(f"{problem}: {argument} (a file by its ending; --text takes it as text).")
     return False
 
 
