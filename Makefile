@@ -7,7 +7,7 @@ TEST_BIN := $(TEST_VENV)/bin
 # Tests run outside the clone, on the built wheel.
 SHARE ?= 1
 
-.PHONY: run test check fix bench soak clean
+.PHONY: run test check fix bench docs soak clean
 
 run: $(VENV)/.ready
 	$(BIN)/promptdetox setup
@@ -37,18 +37,24 @@ soak: $(TEST_VENV)/.ready
 	$(MAKE) test SHARE=10
 
 check: $(TEST_VENV)/.ready
-	$(TEST_BIN)/ruff format --check src tests recipes
-	$(TEST_BIN)/ruff check src tests recipes
+	$(TEST_BIN)/ruff format --check src tests recipes docs
+	$(TEST_BIN)/ruff check src tests recipes docs
 	$(TEST_BIN)/mypy
 
 fix: $(TEST_VENV)/.ready
-	$(TEST_BIN)/ruff format src tests recipes
-	$(TEST_BIN)/ruff check --fix src tests recipes
+	$(TEST_BIN)/ruff format src tests recipes docs
+	$(TEST_BIN)/ruff check --fix src tests recipes docs
 
 bench: $(TEST_VENV)/.ready
 	$(TEST_BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
 	$(TEST_BIN)/promptdetox setup
 	$(TEST_BIN)/python recipes/bench.py
+
+# docs/cli.md from `--help`, and the figures of results/ into the documents.
+docs: $(TEST_VENV)/.ready
+	$(TEST_BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
+	$(TEST_BIN)/python docs/make_cli.py
+	$(TEST_BIN)/python docs/fill_numbers.py
 
 clean:
 	rm -rf $(VENV) $(TEST_VENV) dist build

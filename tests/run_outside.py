@@ -11,7 +11,18 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-NEEDED = ("tests", "recipes", "examples", "results", "README.md", "pyproject.toml", "Makefile")
+NEEDED = (
+    "tests",
+    "recipes",
+    "examples",
+    "results",
+    "docs",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "pyproject.toml",
+    "Makefile",
+)
 
 
 def main() -> int:

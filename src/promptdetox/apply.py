@@ -15,7 +15,7 @@ from promptdetox.config import RewriteConfig
 from promptdetox.errors import UsageError
 from promptdetox.records import RecordWriter, format_of, read_records
 from promptdetox.records.formats import write_error
-from promptdetox.records.rows import CellsRow
+from promptdetox.records.rows import CellsRow, replace_surrogates
 from promptdetox.rewrite import Detoxifier
 from promptdetox.types import Record, Rewrite
 
@@ -76,7 +76,7 @@ def rewrite_job(job: RewriteJob, config: RewriteConfig) -> Mapping[str, int]:
     except BaseException:
         _say_what_is_kept(writer)
         raise
-    if isinstance(job.target, Path):
+    if isinstance(job.target, Path) and job.target.is_file():  # not beside /dev/null
         _write_report(job.target, config, detoxifier.digest, counts)
     return counts
 
@@ -94,8 +94,8 @@ def print_prompts(job: RewriteJob, config: RewriteConfig, out: TextIO, *, as_jso
             row = {"line": record.line, "text": record.text, "prompts": prompts}
             out.write(json.dumps(row) + "\n")
         else:
-            shown = prompts or ["(clean: no prompt)"]
-            out.write(f"--- line {record.line}\n" + "\n---\n".join(shown) + "\n")
+            shown = replace_surrogates("\n---\n".join(prompts or ["(clean: no prompt)"]))
+            out.write(f"--- line {record.line}\n{shown}\n")
 
 
 def rewrite_records(
@@ -127,16 +127,22 @@ def _read(job: RewriteJob) -> Iterator[Record]:
 
 
 def _output_format(job: RewriteJob) -> str:
-    if job.output_format is not None:
-        if job.has_details and job.output_format != "jsonl":
-            raise UsageError("--json writes JSONL: leave out --output-format.")
-        return job.output_format
-    if isinstance(job.target, Path):
-        return format_of(job.target)
+    chosen = job.output_format
+    if chosen is None and isinstance(job.target, Path):
+        chosen = format_of(job.target)
+    if job.has_details:
+        if chosen not in (None, "jsonl"):
+            raise UsageError(
+                f"--json writes JSONL, not {chosen}: leave out --json, or ask for .jsonl."
+            )
+        return "jsonl"
+    if chosen is not None:
+        return chosen
     if job.texts is not None:
         return "txt"
-    by_name = format_of(job.source) if isinstance(job.source, Path) else "txt"
-    read_as = job.input_format or by_name
+    read_as = job.input_format
+    if read_as is None:
+        read_as = format_of(job.source) if isinstance(job.source, Path) else "txt"
     return "jsonl" if read_as == "parquet" else read_as
 
 

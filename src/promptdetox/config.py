@@ -71,13 +71,17 @@ class RewriteConfig:
         ):
             value = getattr(self, name)
             if value is not None and value < least:
-                flag = f"--{name.replace('_', '-')}"
-                raise ConfigError(f"{flag} is {value}: expected {least} or more.")
+                raise ConfigError(f"{flag_of(name)} is {value}: expected {least} or more.")
 
     @property
     def digest(self) -> str:
         """sha256 of the settings, hex."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def flag_of(name: str) -> str:
+    """Return the flag of the command line for a setting."""
+    return "--candidates" if name == "n_candidates" else f"--{name.replace('_', '-')}"
 
 
 def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -> RewriteConfig:
@@ -94,10 +98,10 @@ def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
     table: dict[str, Any] = {}
     if path is not None:
         try:
-            table = tomllib.loads(path.read_text("utf-8"))
+            table = tomllib.loads(path.read_text("utf-8-sig"))
         except OSError as error:
             raise FileError(f"cannot read the settings in {path}: {error.strerror}.") from error
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a long integer
             raise ConfigError(f"{path} is not TOML: {error}.") from error
     table |= {key: value for key, value in (overrides or {}).items() if value is not None}
     known = [field.name for field in fields(RewriteConfig)]
@@ -116,9 +120,9 @@ def _check_types(config: Any) -> None:
         if typing.get_origin(hint) is Literal:
             if value not in options:
                 expected = " or ".join(repr(option) for option in options)
-                raise ConfigError(f"{field.name} is {value!r}: expected {expected}.")
+                raise ConfigError(f"{flag_of(field.name)} is {value!r}: expected {expected}.")
             continue
         types = options or (hint,)
         if not isinstance(value, types) or isinstance(value, bool) is not (bool in types):
             names = " or ".join("nothing" if t is type(None) else t.__name__ for t in types)
-            raise ConfigError(f"{field.name} is {value!r}: expected {names}.")
+            raise ConfigError(f"{flag_of(field.name)} is {value!r}: expected {names}.")

@@ -8,7 +8,8 @@ from difflib import SequenceMatcher
 
 from promptdetox.types import Span, WordEdit
 
-_WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]+")
+# A mask is a word of its own: "**," is not one word.
+_WORD = re.compile(r"\w+(?:['’]\w+)*|\*+|[^\w\s*]+")
 
 
 def diff_words(

@@ -49,6 +49,10 @@ REGISTRY: dict[str, dict[str, str]] = {
 }
 
 
+# What users call a kind, where it differs: it is the flag that they mistyped.
+_SPOKEN = {"generator": "engine", "tagger": "detector"}
+
+
 def names(kind: str) -> list[str]:
     """Return the registered names of a kind, in order of registration.
 
@@ -69,7 +73,7 @@ def locate(kind: str, name: str) -> tuple[str, str]:
     if kind not in REGISTRY:
         raise unknown_name("kind", kind, REGISTRY)
     if name not in REGISTRY[kind]:
-        raise unknown_name(kind, name, REGISTRY[kind])
+        raise unknown_name(_SPOKEN.get(kind, kind), name, REGISTRY[kind])
     module, _, attribute = REGISTRY[kind][name].partition(":")
     return module, attribute
 

@@ -162,16 +162,14 @@ class Detoxifier:
         Raises:
             UsageError: Something that is no string was given.
         """
-        iterator = iter(texts)
+        iterator = _check_texts(texts)
         for size in _window_sizes():
-            window = list(islice(iterator, size))
-            if not window:
-                return
-            for at, text in enumerate(window):
-                if not isinstance(text, str):
-                    kind = type(text).__name__
-                    raise UsageError(f"text {at} is {kind}: expected str; convert it first.")
+            window, failure = _read_window(iterator, size)
             yield from self._rewrite_window(window)
+            if failure is not None:
+                raise failure  # what was read before it is done
+            if len(window) < size:
+                return
 
     def build_prompts(self, text: str) -> list[Prompt]:
         """Return the exact prompts that a text would be rewritten with; none if it is clean."""
@@ -197,14 +195,12 @@ class Detoxifier:
         for part in split_text(text, fits=self._builder.fits):
             while n_before < len(spans) and spans[n_before].end <= part.start:
                 n_before += 1
-            inside = []
-            for span in islice(spans, n_before, None):
-                if span.start >= part.end:
-                    break
-                inside.append(span)
-            if inside or self._tagger is None:
-                piece = text[part.start : part.end]
-                jobs.append(_Job(index=index, part=part, text=piece, spans=tuple(inside)))
+            n_until = n_before
+            while n_until < len(spans) and spans[n_until].start < part.end:
+                n_until += 1
+            if n_until > n_before or self._tagger is None:
+                inside, piece = spans[n_before:n_until], text[part.start : part.end]
+                jobs.append(_Job(index=index, part=part, text=piece, spans=inside))
         return jobs
 
     def _build_prompts(self, jobs: Sequence[_Job]) -> list[Prompt]:
@@ -241,9 +237,12 @@ class Detoxifier:
         """Return, for each answer that cannot be used, why not."""
         texts = list(dict.fromkeys(c.text for c in candidates))
         verdicts: dict[str, str] = {text: "the model gave no answer" for text in texts if not text}
+        for text in texts:
+            if self.template.instruction and self.template.instruction in text:
+                verdicts[text] = "the model repeated the instruction"
         for candidate in candidates:
             if not candidate.is_finished:
-                verdicts[candidate.text] = f"no end within {candidate.n_tokens} tokens"
+                verdicts.setdefault(candidate.text, f"no end within {candidate.n_tokens} tokens")
         if self._tagger is not None:
             for text, spans in zip(texts, self._tagger.tag(texts), strict=True):
                 if spans and text not in verdicts:
@@ -256,7 +255,9 @@ class Detoxifier:
         for candidate in candidates:
             if candidate.text not in verdicts:
                 return _Outcome(candidate.text, "rewritten", candidate.log_prob)
-        reason = verdicts[candidates[0].text]
+        return self._refuse(job, verdicts[candidates[0].text])
+
+    def _refuse(self, job: _Job, reason: str) -> _Outcome:
         if not job.spans or self.config.on_failure == "abstain":
             return _Outcome(job.text, "abstained", reason=reason)
         offset = job.part.start
@@ -275,15 +276,13 @@ class Detoxifier:
     ) -> Rewrite:
         if not plan:
             return Rewrite(text=text, output=text, status="clean", digest=self.digest)
-        pieces, edits, at = [], [], 0
+        outcomes = self._check_seams(text, plan, outcomes)
+        output, edits = _join(text, plan, outcomes), []
         for job, outcome in zip(plan, outcomes, strict=True):
-            pieces += [text[at : job.part.start], outcome.output]
-            at = job.part.end
             if outcome.output != job.text:
                 edits += diff_words(
                     job.text, outcome.output, offset=job.part.start, spans=job.spans
                 )
-        output = "".join([*pieces, text[at:]])
         status = next(s for s in _SEVERITY if any(outcome.status == s for outcome in outcomes))
         log_probs = [o.log_prob for o in outcomes if o.log_prob is not None]
         scores = self._score(text, output)
@@ -300,6 +299,18 @@ class Detoxifier:
             reason="; ".join(dict.fromkeys(o.reason for o in outcomes if o.reason)),
         )
 
+    def _check_seams(
+        self, text: str, plan: Sequence[_Job], outcomes: Sequence[_Outcome]
+    ) -> Sequence[_Outcome]:
+        """Refuse parts that are neutral each, but together are not: ``shut`` and ``up``."""
+        is_whole = len(plan) == 1 and plan[0].text == text.strip()
+        if self._tagger is None or is_whole or any(o.status == "abstained" for o in outcomes):
+            return outcomes
+        left = self._tagger.tag([_join(text, plan, outcomes)])[0]
+        if not left:
+            return outcomes
+        return [self._refuse(job, f"the rewrite still has: {left[0].reason}") for job in plan]
+
     def _score(self, text: str, output: str) -> dict[str, float | None]:
         if self._scorers is None:
             self._scorers = [registry.resolve("scorer", name)() for name in _SCORERS]
@@ -308,6 +319,34 @@ class Detoxifier:
 
 # The status of a text is that of its worst part.
 _SEVERITY: tuple[Status, ...] = ("abstained", "masked", "rewritten")
+
+
+def _join(text: str, plan: Sequence[_Job], outcomes: Sequence[_Outcome]) -> str:
+    """Return the text with each planned part replaced by what became of it."""
+    pieces, at = [], 0
+    for job, outcome in zip(plan, outcomes, strict=True):
+        pieces += [text[at : job.part.start], outcome.output]
+        at = job.part.end
+    return "".join([*pieces, text[at:]])
+
+
+def _check_texts(texts: Iterable[str]) -> Iterator[str]:
+    for at, text in enumerate(texts):
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise UsageError(f"text {at} is {kind}: expected str; convert it first.")
+        yield text
+
+
+def _read_window(texts: Iterator[str], size: int) -> tuple[list[str], Exception | None]:
+    """Return the next texts, and what went wrong in reading if fewer were got for that."""
+    window: list[str] = []
+    try:
+        for text in islice(texts, size):
+            window.append(text)
+    except Exception as failure:  # whatever the caller's iterator raises; it is raised again
+        return window, failure
+    return window, None
 
 
 def _window_sizes() -> Iterator[int]:

@@ -32,6 +32,8 @@ Status: TypeAlias = Literal["clean", "rewritten", "masked", "abstained"]
 - ``rewritten``: the output is the model's.
 - ``masked``: no acceptable rewrite; the output is the input with the toxic spans masked.
 - ``abstained``: no acceptable rewrite and nothing to mask; the output is the input.
+
+A long text is rewritten in parts, each with an outcome of its own; its status is the worst of them.
 """
 
 
@@ -137,14 +139,10 @@ class Decoding:
     Attributes:
         max_new_tokens: Upper bound of generated tokens.
         n_candidates: Answers a prompt; the first is greedy.
-        temperature: Sampling temperature of the others. Range: > 0, higher is more varied.
-        seed: Of the sampling.
     """
 
     max_new_tokens: int = 128
     n_candidates: int = 1
-    temperature: float = 0.8
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

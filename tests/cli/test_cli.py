@@ -108,6 +108,25 @@ def test_json(run: Any) -> None:
     assert {"reason", "digest"} <= set(row)
 
 
+def test_formats_are_what_was_asked_for(run: Any, tmp_path: Path) -> None:
+    """A given input format needs no file ending; --json beside another format is refused."""
+    path = tmp_path / "in.dat"
+    path.write_text('{"text": "you idiot"}\n')
+    out = run("rewrite", *FAKE, "--input-format", "jsonl", str(path)).out
+    assert json.loads(out)["output"] == "you person"
+    for other in (["-o", str(tmp_path / "o.parquet")], ["--output-format", "csv"]):
+        refused = run("rewrite", *FAKE, "--json", *other, "you idiot")
+        assert (refused.code, refused.out) == (2, "")
+        assert "--json writes JSONL" in refused.err
+    assert not (tmp_path / "o.parquet").exists()
+
+
+def test_a_device_gets_no_report(run: Any) -> None:
+    """Beside /dev/null lies no report."""
+    assert run("rewrite", *FAKE, "-o", "/dev/null", "--output-format", "txt", "you idiot").code == 0
+    assert not Path("/dev/null.report.json").exists()
+
+
 def test_output_column(run: Any, tmp_path: Path) -> None:
     """--output-column renames what is added; a taken name is refused."""
     path = tmp_path / "in.jsonl"
@@ -125,6 +144,10 @@ def test_dry_run_prints_the_exact_prompt(run: Any) -> None:
     out = run("rewrite", *FAKE, "--dry-run", "--template", "rewrite-plain.v1", "you idiot").out
     assert out.endswith("Toxic: you idiot\nNeutral:\n")
     assert "clean: no prompt" in run("rewrite", *FAKE, "--dry-run", "hello").out
+    row = b'{"text": "idiot \\ud800"}\n'
+    lone = run("rewrite", *FAKE, "--dry-run", "--input-format", "jsonl", stdin=row)
+    assert (lone.code, "idiot \ufffd" in lone.out) == (0, True)
+    assert run("rewrite", *FAKE, "--dry-run", "-o", "x.csv", "you idiot").code == 2
 
 
 def test_settings_file_and_flags(run: Any, tmp_path: Path) -> None:

@@ -134,7 +134,8 @@ def test_chat_template_that_drops_turns() -> None:
             b"kind = 'plain'\nqery = 'x'",
             "unknown key in the template t 'qery': did you mean 'query'",
         ),
-        (b"kind = 'plain'\nquery = 'In: {text}'\nstop = ['\\n']", "must put a line break after"),
+        (b"kind = 'plain'\nquery = 'In: {text}'", "must put a line break after"),
+        (b"kind = 'chat'\nstop = ['x']", "must have '\\n' in stop"),
         (b"kind = 'plain'\nquery = 'x'", "must have the slot {text} exactly once in 'query'"),
         (b"kind = 'poem'", "kind 'poem': expected 'chat' or 'plain'"),
         (b"kind = ", "is not TOML"),
@@ -172,6 +173,9 @@ def test_pairs_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"text": "a", "target": "b"}\n{"text": "c", "targets": ["d", "e"]}\n')
     assert list(read_pairs(path)) == [Pair("a", "b"), Pair("c", "d")]
+    table = tmp_path / "pairs.csv"
+    table.write_text("text,targets\nrude,not rude\n")
+    assert list(read_pairs(table)) == [Pair("rude", "not rude")]
     path.write_text('{"text": "a", "target": "b"}\n{"text": "c", "target": ""}\n')
     with pytest.raises(DataError, match="line 2: no pair"):
         list(read_pairs(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from promptdetox.config import RewriteConfig
 from promptdetox.detect import load_tagger, mask_spans
 from promptdetox.edits import diff_words
 from promptdetox.engines.fake import FakeGenerator
-from promptdetox.errors import ConfigError, UsageError
+from promptdetox.errors import ConfigError, DataError, UsageError
 from promptdetox.prompts.template import load_template
 from promptdetox.segment import MAX_CHARS, split_text
 from promptdetox.types import Span
@@ -109,6 +110,47 @@ def test_one_bad_part_decides_the_status() -> None:
     respond = lambda text: "fine" if "idiot" in text else "still crap"  # noqa: E731
     (rewrite,) = detoxifier_for(respond).detox(["you idiot\nwhat crap\nbye"])
     assert (rewrite.output, rewrite.status) == ("fine\nwhat ****\nbye", "masked")
+
+
+def test_toxic_words_across_parts_are_masked() -> None:
+    """Parts that are neutral each but not together are masked in the input."""
+    (rewrite,) = detoxifier_for(lambda text: text).detox(["please shut\nup now"])
+    assert (rewrite.output, rewrite.status) == ("please ****\n** now", "masked")
+    assert "shut up" in rewrite.reason
+    kept = detoxifier_for(lambda text: text, on_failure="abstain").detox(["please shut\nup now"])
+    assert (kept[0].output, kept[0].status) == ("please shut\nup now", "abstained")
+
+
+def test_a_repeated_instruction_is_no_rewrite() -> None:
+    """An answer that holds the template's own instruction is refused."""
+    config = RewriteConfig(engine="fake")
+    template = load_template("rewrite-chat.v1")
+    generator = FakeGenerator(lambda text: f"{template.instruction}: be nice")
+    detoxifier = Detoxifier(
+        generator, load_tagger("lexicon-en.v1"), template=template, config=config
+    )
+    (rewrite,) = detoxifier.detox(["you idiot, that is not what we agreed on last week"])
+    assert rewrite.output == "you *****, that is not what we agreed on last week"
+    assert rewrite.reason == "the model repeated the instruction"
+
+
+def test_a_mask_is_a_word_of_its_own() -> None:
+    """Punctuation behind a masked word is not part of the edit."""
+    (edit,) = diff_words("you idiot, bye", "you *****, bye")
+    assert (edit.before, edit.after) == ("idiot", "*****")
+
+
+def test_a_failing_source_loses_nothing_that_was_read() -> None:
+    """Texts read before a fault are rewritten before it is raised."""
+
+    def texts() -> Iterator[str]:
+        yield from ["you idiot"] * 50
+        raise DataError("line 51 is broken")
+
+    done: list[str] = []
+    with pytest.raises(DataError, match="line 51"):
+        done.extend(rewrite.output for rewrite in detoxifier_for().stream(texts()))
+    assert done == ["you person"] * 50
 
 
 def test_parts_fit_a_small_model() -> None:

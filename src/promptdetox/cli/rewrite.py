@@ -61,6 +61,7 @@ def add_parser(verbs: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb and return the exit code."""
     from promptdetox.apply import RewriteJob, rewrite_job
+    from promptdetox.errors import UsageError
 
     config = resolve_settings(args)
     texts, source = _find_input(args)
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         source=source,
         target=args.output or sys.stdout.buffer,
         input_format=args.input_format,
-        output_format="jsonl" if args.json else args.output_format,
+        output_format=args.output_format,
         text_column=args.text_column,
         output_columns=_column_names(args.output_column),
         encoding_errors=args.encoding_errors,
@@ -79,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         from promptdetox.apply import print_prompts
 
+        if args.output is not None:
+            raise UsageError("--dry-run prints to standard output: leave out -o.")
         print_prompts(job, config, sys.stdout, as_json=args.json)
         return 0
     rewrite_job(job, config)

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from promptdetox.config import RewriteConfig, load_config
+from promptdetox.config import RewriteConfig, flag_of, load_config
 
 _HELP = {
     "model": "packaged model, folder, GGUF file or hub id",
@@ -25,7 +25,6 @@ _HELP = {
     "on_failure": "without an acceptable rewrite: mask or abstain",
 }
 _INTEGERS = ("threads", "n_demonstrations", "n_candidates", "max_new_tokens")
-_SPELLINGS = {"n_candidates": "--candidates"}
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +34,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     for field in fields(RewriteConfig):
         default = "" if field.default is None else f" (default: {field.default})"
         group.add_argument(
-            _SPELLINGS.get(field.name, f"--{field.name.replace('_', '-')}"),
+            flag_of(field.name),
             dest=field.name,
             type=int if field.name in _INTEGERS else str,
             metavar="N" if field.name in _INTEGERS else "VALUE",

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         built = build_model(find_model(name))
         word = "installed" if name in installed else "found"
         sys.stdout.write(
-            f"{name}: {word} {model.requirement}, checksum holds, built in "
+            f"{name}: {word} {model.requirement}, checksum holds, ready after "
             f"{time.perf_counter() - begun:.1f} s at {built.path}\n"
         )
     return 0

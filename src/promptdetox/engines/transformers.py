@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from promptdetox.engines.answers import cut_answer
 from promptdetox.errors import ModelError
+from promptdetox.models.adapter import adapter_files
 from promptdetox.models.catalog import ModelSource, find_model, sha256_of
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.types import Candidate, Decoding, Prompt
@@ -61,12 +63,13 @@ class TransformersGenerator:
             network = loader.from_pretrained(folder, dtype=torch.float32, **options)
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"transformers cannot load {source.path}: {error}") from error
+        files = source.definition_files()
         if adapter is not None:
             import peft
 
             network = peft.PeftModel.from_pretrained(network, str(adapter))
-        sums = "".join(sha256_of(path) for path in source.weight_files())
-        return cls(network, tokenizer, digest=sums[:64])
+            files += adapter_files(adapter)
+        return cls(network, tokenizer, digest=_digest_of(files))
 
     @property
     def digest(self) -> str:
@@ -210,8 +213,7 @@ class TransformersEncoder:
         folder, options = _loading_options(source)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
         network = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32, **options)
-        sums = "".join(sha256_of(path) for path in source.weight_files())
-        return cls(network, tokenizer, digest=sums[:64])
+        return cls(network, tokenizer, digest=_digest_of(source.definition_files()))
 
     @property
     def digest(self) -> str:
@@ -250,6 +252,11 @@ def _loading_options(source: ModelSource) -> tuple[str, dict[str, Any]]:
         return str(source.path.parent), {**options, "gguf_file": source.path.name}
     source.weight_files()  # refuses folders that hold pickles only
     return str(source.path), options
+
+
+def _digest_of(files: Sequence[Path]) -> str:
+    sums = "".join(sha256_of(path) for path in files)
+    return hashlib.sha256(f"float32 {sums}".encode()).hexdigest()
 
 
 def _import_torch() -> tuple[Any, Any]:

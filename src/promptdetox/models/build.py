@@ -20,7 +20,7 @@ from promptdetox import registry
 from promptdetox.errors import FileError, ModelError
 from promptdetox.models.adapter import adapter_files, merge_adapter
 from promptdetox.models.catalog import ModelSource, sha256_of
-from promptdetox.models.checkpoint import Checkpoint, read_json
+from promptdetox.models.checkpoint import Checkpoint, open_tokenizer, read_json
 from promptdetox.models.gguf_file import read_gguf
 from promptdetox.models.safetensors_file import read_folder
 
@@ -193,17 +193,28 @@ def _build(
     digest: str,
 ) -> None:
     log.info("building %s for the ctranslate2 engine, once", source.name)
-    is_gguf = source.path.suffix == ".gguf"
-    checkpoint = read_gguf(source.path) if is_gguf else read_folder(source)
-    if adapter is not None:
-        checkpoint = merge_adapter(checkpoint, adapter)
+    # Whoever is here holds the lock, so these were left behind by a build that was killed.
+    for left in folder.parent.glob(f".*-{folder.name}-*"):
+        shutil.rmtree(left, ignore_errors=True)
     # A name of its own, so that what a killed build leaves behind is never taken for a model.
-    work = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+    work = Path(tempfile.mkdtemp(prefix=f".building-{folder.name}-", dir=folder.parent))
     try:
-        _write_model(checkpoint, compute_type, work, digest)
+        _write_model(_read_checkpoint(source, adapter), compute_type, work, digest)
         _replace_folder(work, folder)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ModelError(
+            f"cannot build {source.path}: its files do not fit together ({why}); get the model "
+            "again."
+        ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _read_checkpoint(source: ModelSource, adapter: Path | None) -> Checkpoint:
+    is_gguf = source.path.suffix == ".gguf"
+    checkpoint = read_gguf(source.path) if is_gguf else read_folder(source)
+    return checkpoint if adapter is None else merge_adapter(checkpoint, adapter)
 
 
 def _write_model(
@@ -243,12 +254,7 @@ def _write_model(
 
 
 def _vocabulary(checkpoint: Checkpoint) -> list[str]:
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
-    except Exception as error:  # tokenizers raises bare Exception
-        raise ModelError(f"cannot read the model's tokenizer.json: {error}.") from error
+    tokenizer = open_tokenizer(checkpoint.tokenizer)
     n_rows = checkpoint.config["vocab_size"]
     by_id = {index: token for token, index in tokenizer.get_vocab(True).items()}
     return [by_id.get(index, f"<|unused_{index}|>") for index in range(n_rows)]
@@ -259,7 +265,7 @@ def _replace_folder(work: Path, folder: Path) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())
     if folder.exists():
-        damaged = Path(tempfile.mkdtemp(prefix=".damaged-", dir=folder.parent))
+        damaged = Path(tempfile.mkdtemp(prefix=f".damaged-{folder.name}-", dir=folder.parent))
         os.replace(folder, damaged / folder.name)
         shutil.rmtree(damaged, ignore_errors=True)
     os.replace(work, folder)

@@ -71,3 +71,17 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{path} holds {type(value).__name__}, expected a JSON object.")
     return value
+
+
+def open_tokenizer(definition: str) -> Any:
+    """Return the tokenizer that the text of a ``tokenizer.json`` defines.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_str(definition)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ModelError(f"cannot read the model's tokenizer.json: {error}.") from error

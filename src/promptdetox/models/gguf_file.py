@@ -33,6 +33,18 @@ _LAYER_NAMES = {
 }
 _CONTROL = 3  # gguf.TokenType.CONTROL
 
+# What gguf and numpy raise on a damaged file.
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
 _GPT2 = {**_BYTE_LEVEL, "use_regex": True}
 
@@ -74,12 +86,34 @@ def read_gguf(path: Path) -> Checkpoint:
 
     Source: the GGUF specification, and llama.cpp's conversion scripts.
     """
+    try:
+        return _read(path)
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: BaseException) -> ModelError:
+    why = " ".join(str(error).split()) or type(error).__name__
+    return ModelError(f"cannot read {path} as GGUF: {why}; get the file again.")
+
+
+def _open(path: Path) -> Any:
     import gguf
 
-    try:
-        reader = gguf.GGUFReader(path)
-    except (OSError, ValueError, IndexError, KeyError) as error:
-        raise ModelError(f"cannot read {path} as GGUF: {error}; get the file again.") from error
+    class Reader(gguf.GGUFReader):  # type: ignore[misc]  # gguf ships no types
+        """Refuses to read past the end: a damaged length would be a loop without one."""
+
+        def _get(self, offset: int, dtype: Any, count: int = 1, *rest: Any, **named: Any) -> Any:
+            found = super()._get(offset, dtype, count, *rest, **named)
+            if len(found) < int(count):
+                raise ValueError("it ends too early")
+            return found
+
+    return Reader(path)
+
+
+def _read(path: Path) -> Checkpoint:
+    reader = _open(path)
     fields = reader.fields
 
     def value(key: str, default: Any = None) -> Any:
@@ -99,7 +133,7 @@ def read_gguf(path: Path) -> Checkpoint:
     }
     return Checkpoint(
         config={**config, "vocab_size": len(tokens)},
-        tensors=_map_tensors(reader.tensors, config),
+        tensors=_map_tensors(path, reader.tensors, config),
         tokenizer=_build_tokenizer(path, value),
         chat_template=value("tokenizer.chat_template"),
         special_tokens=specials,
@@ -124,7 +158,7 @@ def _read_config(value: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _map_tensors(
-    tensors: list[Any], config: Mapping[str, Any]
+    path: Path, tensors: list[Any], config: Mapping[str, Any]
 ) -> dict[str, Callable[[], FloatArray]]:
     heads = {
         "attn_q.weight": config["num_attention_heads"],
@@ -133,17 +167,24 @@ def _map_tensors(
     readers: dict[str, Callable[[], FloatArray]] = {}
     for tensor in tensors:
         if tensor.name in _GLOBAL_NAMES:
-            readers[_GLOBAL_NAMES[tensor.name]] = partial(_dequantise, tensor)
+            readers[_GLOBAL_NAMES[tensor.name]] = partial(_dequantise, path, tensor)
             continue
         _, layer, rest = tensor.name.split(".", 2)
         if rest not in _LAYER_NAMES:
-            raise ModelError(f"unknown tensor {tensor.name!r} in the GGUF file.")
+            raise ModelError(f"{path} has an unknown tensor {tensor.name!r}: expected a Llama's.")
         name = f"model.layers.{layer}.{_LAYER_NAMES[rest]}"
-        readers[name] = partial(_dequantise, tensor, n_heads=heads.get(rest))
+        readers[name] = partial(_dequantise, path, tensor, n_heads=heads.get(rest))
     return readers
 
 
-def _dequantise(tensor: Any, *, n_heads: int | None = None) -> FloatArray:
+def _dequantise(path: Path, tensor: Any, *, n_heads: int | None = None) -> FloatArray:
+    try:
+        return _to_float32(tensor, n_heads)
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+
+
+def _to_float32(tensor: Any, n_heads: int | None) -> FloatArray:
     import gguf
     import numpy as np
 

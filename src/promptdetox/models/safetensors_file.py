@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptdetox.errors import ModelError
 from promptdetox.models.catalog import ModelSource
-from promptdetox.models.checkpoint import Checkpoint, read_json
+from promptdetox.models.checkpoint import Checkpoint, open_tokenizer, read_json
 
 if TYPE_CHECKING:
     from promptdetox.types import FloatArray
@@ -98,9 +98,7 @@ def _end_tokens(folder: Path, specials: Mapping[str, str]) -> tuple[str, ...]:
     path = folder / "generation_config.json"
     ids = read_json(path).get("eos_token_id") if path.exists() else None
     if ids is not None:
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer = open_tokenizer((folder / "tokenizer.json").read_text("utf-8"))
         for token_id in ids if isinstance(ids, list) else [ids]:
             token = tokenizer.id_to_token(token_id)
             if token is not None and token not in tokens:

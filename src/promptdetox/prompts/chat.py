@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -10,6 +11,7 @@ from promptdetox.errors import ModelError
 
 # Private-use characters: no template holds them, no chat template touches them.
 _OPEN, _CLOSE = "\ue0b0", "\ue0b1"
+_MARK = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
 
 
 def mark(index: int) -> str:
@@ -58,11 +60,6 @@ def _raise(message: str) -> None:
 
 def split_marks(rendered: str) -> list[str | int]:
     """Return the template's text and, where a stand-in was, the number of the user text."""
-    pieces: list[str | int] = []
-    for piece in rendered.split(_OPEN):
-        number, found, rest = piece.partition(_CLOSE)
-        if found:
-            pieces += [int(number), rest]
-        else:
-            pieces.append(piece)
+    # Every other piece is the number that the pattern's group took.
+    pieces = [int(p) if at % 2 else p for at, p in enumerate(_MARK.split(rendered))]
     return [piece for piece in pieces if piece != ""]

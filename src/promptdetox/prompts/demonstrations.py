@@ -49,7 +49,9 @@ def read_pairs(path: Path) -> Iterator[Pair]:
         row = record.row.as_dict()
         target = row.get("target")
         if target is None and row.get("targets"):
-            target = row["targets"][0]
+            target = row["targets"]
+        if isinstance(target, list | tuple):
+            target = target[0]
         if not record.text or not isinstance(target, str) or not target:
             raise DataError(
                 f"{path}, line {record.line}: no pair; expected the columns text and target (or "

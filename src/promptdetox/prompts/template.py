@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from promptdetox import registry
 from promptdetox.errors import ConfigError, unknown_name
+from promptdetox.prompts.chat import split_marks
 from promptdetox.types import Pair
 
 _SLOT = "{text}"
@@ -33,7 +34,7 @@ class Template:
         user: Chat: the user turn, with the slot ``{text}``.
         header: Plain: what stands before everything; empty for none.
         query: Plain: the text and the cue, with the slot ``{text}``.
-        stop: Strings that end the answer.
+        stop: Strings that end the answer; a line break is one of them.
         demonstrations: Pairs that come with the template.
     """
 
@@ -44,8 +45,13 @@ class Template:
     user: str = _SLOT
     header: str = ""
     query: str = ""
-    stop: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ("\n",)
     demonstrations: tuple[Pair, ...] = ()
+
+    @property
+    def instruction(self) -> str:
+        """What stands before the text in a chat's turn; models may repeat it. Often empty."""
+        return self.user.partition(_SLOT)[0].rstrip(" :") if self.kind == "chat" else ""
 
     @property
     def slot_text(self) -> str:
@@ -76,8 +82,8 @@ def parse_template(name: str, content: bytes) -> Template:
         ConfigError: Not TOML, an unknown key, or a slot that user text could close.
     """
     try:
-        table: dict[str, Any] = tomllib.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        table: dict[str, Any] = tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a long integer
         raise ConfigError(f"the template {name} is not TOML: {error}.") from error
     known = {field.name for field in fields(Template)} - {"name", "digest"}
     for key in table:
@@ -85,7 +91,7 @@ def parse_template(name: str, content: bytes) -> Template:
             raise unknown_name(f"key in the template {name}", key, known)
     try:
         table["demonstrations"] = tuple(Pair(**pair) for pair in table.get("demonstrations", ()))
-        table["stop"] = tuple(table.get("stop", ()))
+        table["stop"] = tuple(table.get("stop", ("\n",)))
         template = Template(name=name, digest=hashlib.sha256(content).hexdigest(), **table)
     except TypeError as error:
         raise ConfigError(f"the template {name} is incomplete: {error}.") from error
@@ -95,17 +101,36 @@ def parse_template(name: str, content: bytes) -> Template:
 
 def _check(template: Template) -> None:
     where = f"the template {template.name}"
+    _check_strings(template, where)
     if template.kind not in ("chat", "plain"):
         raise ConfigError(f"{where} has kind {template.kind!r}: expected 'chat' or 'plain'.")
     if template.slot_text.count(_SLOT) != 1:
         key = "user" if template.kind == "chat" else "query"
         raise ConfigError(f"{where} must have the slot {{text}} exactly once in {key!r}.")
-    if template.kind == "plain":
-        after = template.query.partition(_SLOT)[2]
-        if not after.startswith("\n") or "\n" not in template.stop:
-            raise ConfigError(
-                f"{where} must put a line break after {{text}} and have '\\n' in stop: "
-                "a line break is what user text can never hold."
-            )
+    if "\n" not in template.stop:
+        raise ConfigError(
+            f"{where} must have '\\n' in stop: texts go in and come out line by line."
+        )
+    if template.kind == "plain" and not template.query.partition(_SLOT)[2].startswith("\n"):
+        raise ConfigError(
+            f"{where} must put a line break after {{text}}: that is what user text can never hold."
+        )
     if any("\n" in pair.text + pair.target for pair in template.demonstrations):
         raise ConfigError(f"{where} has a line break in a demonstration: expected one line each.")
+
+
+def _check_strings(template: Template, where: str) -> None:
+    pairs = [value for pair in template.demonstrations for value in (pair.text, pair.target)]
+    for key, values in (
+        *((key, [getattr(template, key)]) for key in ("kind", "system", "user", "header", "query")),
+        ("stop", template.stop),
+        ("demonstrations", pairs),
+    ):
+        wrong = [value for value in values if not isinstance(value, str)]
+        if wrong:
+            raise ConfigError(f"{where} has {wrong[0]!r} in {key!r}: expected strings.")
+    for key in ("system", "user", "header", "query"):
+        if any(isinstance(piece, int) for piece in split_marks(getattr(template, key))):
+            raise ConfigError(
+                f"{where} has a number between U+E0B0 and U+E0B1 in {key!r}: drop it."
+            )

@@ -164,7 +164,9 @@ class RecordWriter:
             )
         else:
             encoder = _ENCODERS[self.format](self._name, self._columns)
-            sink = _BlockSink(partial.open("wb", buffering=0), encoder, compressor(kind))
+            # First, as it may import pyarrow: an interrupt there must not leave an empty file.
+            compress = compressor(kind)
+            sink = _BlockSink(partial.open("wb", buffering=0), encoder, compress)
         self._path, self.partial_path = path, partial
         return sink
 
@@ -200,6 +202,8 @@ class RecordWriter:
             is_kept = self._sink.is_valid and self._sink.n_written > 0
             if self.partial_path is not None and not is_kept:
                 self.partial_path.unlink(missing_ok=True)
+            # An interrupt may also come right after the file got its final name.
+            if self.partial_path is not None and not self.partial_path.exists():
                 self.partial_path = None
 
 
