@@ -14,8 +14,12 @@ import pytest
 from promptdetox.engines.ctranslate2 import CTranslate2Encoder, CTranslate2Generator
 from promptdetox.engines.transformers import TransformersEncoder, TransformersGenerator
 from promptdetox.errors import ConfigError, FileError, ModelError
+from promptdetox.models import llama
+from promptdetox.models.architecture import Architecture
 from promptdetox.models.build import build_model, is_damaged
 from promptdetox.models.catalog import ModelSource, find_model
+from promptdetox.models.safetensors_file import read_folder
+from promptdetox.models.smooth import smooth_llama
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.types import Decoding, Prompt, Segment
 
@@ -58,6 +62,48 @@ def test_scores_equal_the_reference(tiny_llama: Path) -> None:
     np.testing.assert_allclose(
         built.score(prompts, targets), reference.score(prompts, targets), atol=1e-4
     )
+
+
+def test_smoothing_changes_nothing_in_float32(tiny_llama: Path) -> None:
+    """Transformers gives the same logits for smoothed weights, though all but the table differ."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    network = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32).eval()
+    line = torch.arange(40)[None] % network.config.vocab_size
+    before, old = network(line).logits, {k: v.clone() for k, v in network.state_dict().items()}
+    smoothed = smooth_llama(read_folder(find_model(str(tiny_llama))))
+    state = {name: torch.tensor(read()) for name, read in smoothed.tensors.items()}
+    network.load_state_dict(state, strict=True)
+    torch.testing.assert_close(network(line).logits, before, atol=1e-4, rtol=1e-3)
+    assert [name for name in old if state[name].equal(old[name])] == ["model.embed_tokens.weight"]
+
+
+def test_smoothing_brings_int8_nearer(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one large channel, int8 is nearer to float32 smoothed than as it is."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    network = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
+    for layer in network.model.layers:
+        layer.input_layernorm.weight.data[3] *= 200
+        layer.post_attention_layernorm.weight.data[5] *= 200
+    network.save_pretrained(tmp_path / "outliers")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_llama / name, tmp_path / "outliers")
+    prompts, targets = random_prompts(24), ["the quick brown fox"] * 24
+
+    def scores(compute_type: Any, cache: str) -> Any:
+        monkeypatch.setenv("PROMPTDETOX_CACHE", str(tmp_path / cache))
+        engine = CTranslate2Generator.load(str(tmp_path / "outliers"), compute_type=compute_type)
+        return np.array(engine.score(prompts, targets))
+
+    exact, smoothed = scores("float32", "a"), scores("int8", "a")
+    plain = Architecture(kind="decoder", build_spec=llama.build_spec)
+    monkeypatch.setattr(llama, "ARCHITECTURE", plain)
+    assert np.abs(smoothed - exact).mean() < np.abs(scores("int8", "b") - exact).mean() / 2
 
 
 def test_encoder_equals_the_reference(tiny_bert: Path) -> None:

@@ -16,10 +16,12 @@ class Architecture:
     Attributes:
         kind: ``decoder`` (continues text) or ``encoder`` (text to vectors).
         build_spec: Checkpoint -> ``ctranslate2.specs`` object with the weights in it.
+        smooth: Checkpoint -> an equivalent one that loses less in int8; None where there is none.
     """
 
     kind: Literal["decoder", "encoder"]
     build_spec: Callable[[Checkpoint], Any]
+    smooth: Callable[[Checkpoint], Checkpoint] | None = None
 
 
 def set_linear(spec: Any, checkpoint: Checkpoint, name: str) -> None:

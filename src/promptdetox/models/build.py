@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 ComputeType: TypeAlias = Literal["int8", "float32"]
 
 # Raise when the same inputs would give another folder.
-BUILD_FORMAT = 1
+BUILD_FORMAT = 2
 _MANIFEST = "manifest.json"
 
 
@@ -228,6 +228,8 @@ def _write_model(
             f"{', '.join(registry.names('architecture'))}; use `--engine transformers`."
         )
     architecture = registry.resolve("architecture", family)
+    if compute_type == "int8" and architecture.smooth is not None:
+        checkpoint = architecture.smooth(checkpoint)
     spec = architecture.build_spec(checkpoint)
     spec.register_vocabulary(_vocabulary(checkpoint))
     # The names are those of CTranslate2's own configuration.

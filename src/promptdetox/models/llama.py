@@ -7,6 +7,7 @@ from typing import Any
 from promptdetox.errors import ModelError
 from promptdetox.models.architecture import Architecture, set_linear, set_projection
 from promptdetox.models.checkpoint import Checkpoint
+from promptdetox.models.smooth import smooth_llama
 
 
 def build_spec(checkpoint: Checkpoint) -> Any:
@@ -72,4 +73,4 @@ def _refuse_unmapped(checkpoint: Checkpoint) -> None:
         )
 
 
-ARCHITECTURE = Architecture(kind="decoder", build_spec=build_spec)
+ARCHITECTURE = Architecture(kind="decoder", build_spec=build_spec, smooth=smooth_llama)

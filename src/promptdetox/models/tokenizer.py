@@ -75,7 +75,7 @@ class PromptTokenizer:
     def encode_user(self, text: str) -> list[int]:
         """Return the ids of text from outside; none is a control token.
 
-        A lone surrogate, which UTF-8 cannot hold, is read as U+FFFD.
+        A lone surrogate, which UTF-8 cannot hold, is read as a question mark.
         """
         if not _is_utf8(text):
             text = text.encode("utf-8", "replace").decode("utf-8")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -55,6 +57,8 @@ def read_parquet(
         _check_text_type(file.schema_arrow.field(text_column).type, name, text_column)
         at, index = header.index(text_column), 0
         for arrow in file.iter_batches(batch_size=_BATCH_ROWS):
+            # A damaged file may hold indices and letters that only fail when they are used.
+            arrow.validate(full=True)
             batch = Batch(arrow)
             for row, text in enumerate(arrow.column(at).to_pylist()):
                 yield Record(index, index + 1, text, BatchRow(batch, row))
@@ -91,6 +95,48 @@ def _check_text_type(kind: Any, name: str, column: str) -> None:
         )
 
 
+class DiskRoom:
+    """Disk space claimed ahead of a row group and the footer behind it.
+
+    A Parquet file without its footer is lost. So a disk that fills up must refuse the claim, when
+    nothing of the group is written yet, and not a byte in the middle.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._n_footer = 0
+
+    def claim(self, begin: int, table: Any) -> None:
+        """Claim what the table takes as a row group, all footers included.
+
+        Args:
+            begin: Where the group begins.
+            table: Its rows.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        trial = pa.BufferOutputStream()
+        pq.write_table(table, trial, row_group_size=table.num_rows)
+        data = trial.getvalue()
+        # A footer lists every group, so it is no longer than the footers of each alone.
+        n_footer = self._n_footer + int.from_bytes(data[-8:-4].to_pybytes(), "little") + 8
+        with self._path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, begin + len(data) + n_footer)
+        self._n_footer = n_footer
+
+    def release(self, end: int) -> None:
+        """Give back what was not used.
+
+        Args:
+            end: Where the file ends.
+        """
+        os.truncate(self._path, end)
+
+
 class ParquetSink:
     """Writes records as row groups.
 
@@ -98,10 +144,18 @@ class ParquetSink:
         open_sink: Opens the file, as pyarrow does.
         name: What messages call it.
         columns: The new columns.
+        room: Claims disk space; None where there is nothing to claim.
     """
 
-    def __init__(self, open_sink: Callable[[], Any], name: str, columns: Sequence[str]) -> None:
-        self._name, self._columns = name, tuple(columns)
+    def __init__(
+        self,
+        open_sink: Callable[[], Any],
+        name: str,
+        columns: Sequence[str],
+        *,
+        room: DiskRoom | None = None,
+    ) -> None:
+        self._name, self._columns, self._room = name, tuple(columns), room
         self._sink = open_sink()
         self._writer: Any = None
         self._schema: Any = None
@@ -153,7 +207,10 @@ class ParquetSink:
                 schema = pa.schema([(column, pa.string()) for column in self._columns])
                 self._writer = pq.ParquetWriter(self._sink, schema)
             self._writer.close()
+            end = self._sink.tell()
             self._sink.close()
+            if self._room is not None:
+                self._room.release(end)
             self.is_valid = True
         except OSError:
             self._abandon()
@@ -244,10 +301,16 @@ class ParquetSink:
             # Interrupted right after these rows were written: they must not come twice.
             self._forget_group()
             return
+        table, is_full = self._claim_room(pa.concat_tables(self._tables))
+        if is_full is not None:  # what still fits is kept
+            self._tables, self._pending = [table] if table.num_rows else [], []
+            if not self._tables:
+                if self._writer is None:
+                    self._abandon()
+                raise is_full
         try:
             if self._writer is None:
-                self._writer = pq.ParquetWriter(self._sink, self._tables[0].schema)
-            table = pa.concat_tables(self._tables)
+                self._writer = pq.ParquetWriter(self._sink, table.schema)
             self._group_begin = self._sink.tell()
             self._writer.write_table(table, row_group_size=table.num_rows)
         except OSError:
@@ -260,6 +323,22 @@ class ParquetSink:
                 f"({_one_line(error)}); write .jsonl."
             ) from error
         self._forget_group()
+        if is_full is not None:
+            raise is_full
+
+    def _claim_room(self, table: Any) -> tuple[Any, OSError | None]:
+        """Return as many of the first rows as the disk has room for, and why not all."""
+        failure: OSError | None = None
+        while self._room is not None and table.num_rows:
+            try:
+                self._room.claim(self._sink.tell(), table)
+                break
+            except OSError as error:
+                failure = failure or error
+                table = table.slice(0, table.num_rows // 2)
+            except pa.ArrowException:
+                break  # Parquet cannot hold it: writing it says so
+        return table, failure
 
     def _forget_group(self) -> None:
         n_safe = self._n_safe + _count_rows(self._tables)

@@ -157,10 +157,14 @@ class RecordWriter:
         if self.format == "parquet":
             import pyarrow as pa
 
-            from promptdetox.records.parquet import ParquetSink
+            from promptdetox.records.parquet import DiskRoom, ParquetSink
 
+            can_claim = kind is None and hasattr(os, "posix_fallocate")
             sink = ParquetSink(
-                lambda: pa.output_stream(str(partial), compression=kind), self._name, self._columns
+                lambda: pa.output_stream(str(partial), compression=kind),
+                self._name,
+                self._columns,
+                room=DiskRoom(partial) if can_claim else None,
             )
         else:
             encoder = _ENCODERS[self.format](self._name, self._columns)
