@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import subprocess
@@ -93,7 +92,7 @@ def bench_throughput(share: int) -> dict[str, Any]:
     import torch
     import transformers
 
-    from promptdetox.engines.ctranslate2 import CTranslate2Generator
+    from promptdetox.engines.ctranslate2 import CTranslate2Generator, n_cores
     from promptdetox.models.catalog import find_model
     from promptdetox.types import Decoding
 
@@ -111,6 +110,8 @@ def bench_throughput(share: int) -> dict[str, Any]:
     strings = [prompt.text for prompt in prompts]
 
     def run_pipeline(which: Sequence[str], batch_size: int) -> int:
+        # CTranslate2 tells OpenMP to use one thread, for the whole process: take that back.
+        torch.set_num_threads(n_cores())
         outputs = pipe(
             list(which),
             batch_size=batch_size,
@@ -171,16 +172,27 @@ def bench_throughput(share: int) -> dict[str, Any]:
     }
 
 
-def measure(command: Sequence[str], *, stdin: Path | None = None) -> tuple[float, float]:
+# A process's peak is at least that of the process it was forked from, so a small one starts it.
+MEASURE = """
+import os, sys, time
+null = os.open(os.devnull, os.O_RDWR)
+begun = time.perf_counter()
+files = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, null, 1)]
+run = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=files)
+_, status, usage = os.wait4(run, 0)
+seconds = time.perf_counter() - begun
+print(os.waitstatus_to_exitcode(status), seconds, usage.ru_maxrss / 1024)
+"""
+
+
+def measure(command: Sequence[str]) -> tuple[float, float]:
     """Return (seconds, peak MiB) of a process."""
-    with (stdin or Path(os.devnull)).open("rb") as source:
-        begun = time.perf_counter()
-        process = subprocess.Popen(command, stdin=source, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - begun
-    if status:
-        raise SystemExit(f"{command} ended with {status}")
-    return seconds, usage.ru_maxrss / 1024
+    run = [sys.executable, "-c", MEASURE, *command]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    code, seconds, peak = map(float, done.stdout.split())
+    if code:
+        raise SystemExit(f"{command} ended with {code}: {done.stderr}")
+    return seconds, peak
 
 
 def bench_startup(share: int) -> dict[str, Any]:
@@ -309,6 +321,99 @@ def bench_prompting(share: int) -> dict[str, Any]:
     return {"data": "paradetox/dev", "statuses_with_detector": statuses, **evaluation.to_dict()}
 
 
+def bench_training(share: int) -> dict[str, Any]:
+    """Tokens a second of LoRA training: ours against a plain peft + Trainer script.
+
+    Same model, pairs, rank, batch size and steps; both count the tokens of prompts and targets,
+    padding left out. The plain script pads shuffled batches to their longest and computes all
+    logits, as the examples of peft do.
+    """
+    import torch
+    import transformers
+    from transformers import Trainer, TrainingArguments
+
+    from promptdetox import train as ours
+    from promptdetox.config import TrainConfig
+    from promptdetox.methods.lora import METHOD
+    from promptdetox.prompts.template import load_template
+    from promptdetox.training.loss import IGNORED
+
+    transformers.logging.set_verbosity_error()
+    n_steps = max(40 // share, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        config = TrainConfig(
+            data=str(DATA / "train.jsonl"), output=folder, epochs=1, eval_every=10_000
+        )
+        base = ours.load_base(config, load_template("rewrite-tuned.v1"))
+        examples = ours.read_pairs(config, base, None)
+        wanted = examples.examples[: n_steps * config.batch_size]
+        examples.examples[:] = wanted
+
+        def plain_collate(batch: Sequence[Any]) -> dict[str, Any]:
+            width = max(len(e) for e in batch)
+            pad = [width - len(e) for e in batch]
+            ids = [
+                [*e.prompt, *e.target, *[base.end_id] * n] for e, n in zip(batch, pad, strict=True)
+            ]
+            mask = [[1] * len(e) + [0] * n for e, n in zip(batch, pad, strict=True)]
+            labels = [
+                [IGNORED] * len(e.prompt) + [*e.target] + [IGNORED] * n
+                for e, n in zip(batch, pad, strict=True)
+            ]
+            names = ("input_ids", "attention_mask", "labels")
+            return dict(zip(names, map(torch.tensor, (ids, mask, labels)), strict=True))
+
+        def run_plain() -> float:
+            network = METHOD.attach(
+                ours.load_base(config, base.builder.template).network, config, base.tokenizer
+            )
+            settings = TrainingArguments(
+                output_dir=folder,
+                per_device_train_batch_size=config.batch_size,
+                num_train_epochs=1,
+                learning_rate=config.learning_rate,
+                save_strategy="no",
+                report_to=[],
+                remove_unused_columns=False,
+                use_cpu=True,
+                disable_tqdm=True,
+                dataloader_pin_memory=False,
+            )
+            trainer = Trainer(
+                model=network, args=settings, train_dataset=wanted, data_collator=plain_collate
+            )
+            return run(trainer)
+
+        def run_ours() -> float:
+            fresh = ours.load_base(config, base.builder.template)
+            network = METHOD.attach(fresh.network, config, base.tokenizer)
+            trainer = ours.build_trainer(config, base, network, examples, None)
+            return run(trainer)
+
+        seconds: dict[str, list[float]] = {"plain": [], "promptdetox": []}
+
+        def run(trainer: Any) -> float:
+            begun = time.perf_counter()
+            trainer.train()
+            return time.perf_counter() - begun
+
+        for _ in range(3):
+            seconds["plain"].append(run_plain())
+            seconds["promptdetox"].append(run_ours())
+    n_tokens = sum(map(len, wanted))
+    systems = {
+        name: {
+            "seconds": [round(value, 2) for value in sorted(values)],
+            "tokens_per_s": round(n_tokens / statistics.median(values), 1),
+        }
+        for name, values in seconds.items()
+    }
+    ratio = statistics.median(seconds["plain"]) / statistics.median(seconds["promptdetox"])
+    result = {"steps": n_steps, "tokens": n_tokens, "systems": systems, "ratio": round(ratio, 2)}
+    print(result, flush=True)
+    return {"data": "paradetox/train", "method": "lora, rank 16", "batch_size": 32, **result}
+
+
 PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
     "startup": bench_startup,
     "memory": bench_memory,
@@ -316,6 +421,7 @@ PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
     "int8": bench_int8,
     "throughput": bench_throughput,
     "parity": bench_parity,
+    "training": bench_training,
 }
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from promptdetox.models.tokenizer import PromptTokenizer
+
 # The tests run outside the clone, on the built wheel; the data lies beside the clone.
 ROOT = Path(os.environ.get("PROMPTDETOX_ROOT", Path(__file__).resolve().parents[1]))
 DATA = ROOT.parent / "shared" / "data"
@@ -64,6 +66,12 @@ def make_tokenizer(*, chat: bool = True) -> Any:
 
 
 @pytest.fixture(scope="session")
+def plain_tokenizer() -> PromptTokenizer:
+    """A byte-level tokenizer; token 0 ends an answer."""
+    return PromptTokenizer(make_tokenizer(chat=False).backend_tokenizer.to_str())
+
+
+@pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a seeded Llama of two layers, grouped heads and untied head."""
     import torch
@@ -86,6 +94,29 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
         initializer_range=0.4,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a seeded GPT-2 of two layers."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder = tmp_path_factory.mktemp("tiny-gpt2")
+    tokenizer = make_tokenizer(chat=False)
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=256,
+        bos_token_id=1,
+        eos_token_id=0,
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -44,6 +44,18 @@ REGISTRY: dict[str, dict[str, str]] = {
         "rewrite-chat-few.v1": "promptdetox.prompts.templates:rewrite-chat-few.v1.toml",
         "rewrite-plain.v1": "promptdetox.prompts.templates:rewrite-plain.v1.toml",
         "rewrite-plain-few.v1": "promptdetox.prompts.templates:rewrite-plain-few.v1.toml",
+        "rewrite-tuned.v1": "promptdetox.prompts.templates:rewrite-tuned.v1.toml",
+    },
+    "method": {
+        "lora": "promptdetox.methods.lora:METHOD",
+        "ia3": "promptdetox.methods.ia3:METHOD",
+        "bottleneck": "promptdetox.methods.bottleneck:METHOD",
+        "prompt-tuning": "promptdetox.methods.prompt_tuning:METHOD",
+        "prefix-tuning": "promptdetox.methods.prefix_tuning:METHOD",
+        "p-tuning": "promptdetox.methods.p_tuning:METHOD",
+        "bitfit": "promptdetox.methods.bitfit:METHOD",
+        "top-layers": "promptdetox.methods.top_layers:METHOD",
+        "full": "promptdetox.methods.full:METHOD",
     },
     "task": {"rewrite": "promptdetox.tasks:rewrite.toml"},
 }

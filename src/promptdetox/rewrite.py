@@ -137,7 +137,8 @@ class Detoxifier:
         if template is None:
             task = load_task("rewrite")
             is_chat = generator.chat_template is not None
-            template = load_template(task.chat_template if is_chat else task.plain_template)
+            by_kind = task.chat_template if is_chat else task.plain_template
+            template = load_template(generator.template or by_kind)
         return cls(
             generator,
             tagger,

@@ -233,6 +233,11 @@ class Generator(Protocol):
         """Control tokens that chat templates name: ``bos_token``, ``eos_token``."""
         ...
 
+    @property
+    def template(self) -> str | None:
+        """Prompt template that the model was tuned with; None for a base model."""
+        ...
+
     def count_tokens(self, prompt: Prompt) -> int:
         """Return the length of a prompt in tokens."""
         ...

@@ -29,12 +29,14 @@ METHODS = {
         "score",
     },
     "encoder": {"load", "digest", "encode"},
+    "method": {"name", "attach", "save", "load"},
     "scorer": {"name", "higher_is_better", "needs_references", "signature", "score"},
 }
 FOLDERS = {
     "scorers": ("scorer", {"rows"}),
     "spans": ("tagger", set()),
     "engines": ("generator", {"answers"}),
+    "methods": ("method", {"layers", "own_adapter", "peft_adapter"}),
 }
 
 # A released template is never edited: a change is a new version with a new row here.
@@ -43,6 +45,7 @@ TEMPLATES = {
     "rewrite-chat-few.v1": "7620ffac2600f0c6",
     "rewrite-plain.v1": "8393ffb7956493fb",
     "rewrite-plain-few.v1": "72d4d8106a4a6c76",
+    "rewrite-tuned.v1": "0eab34e913ccdd98",
 }
 
 
@@ -70,7 +73,7 @@ def test_every_file_is_registered_once(folder: str) -> None:
 @pytest.mark.parametrize(("kind", "name"), ENTRIES)
 def test_every_part_names_its_source(kind: str, name: str) -> None:
     """Parts made from a paper or a reference say which."""
-    if kind in ("scorer", "tagger", "baseline", "architecture"):
+    if kind in ("scorer", "tagger", "baseline", "architecture", "method"):
         module = registry.locate(kind, name)[0]
         path = PACKAGE.parent / f"{module.replace('.', '/')}.py"
         assert "Source:" in path.read_text("utf-8")

@@ -18,8 +18,8 @@ LAYERS = [
     ["records", "segment", "edits", "tasks"],
     ["models"],
     ["prompts"],
-    ["engines", "spans", "scorers"],
-    ["detect", "baselines", "rewrite"],
+    ["engines", "spans", "scorers", "methods", "training"],
+    ["detect", "baselines", "rewrite", "train"],
     ["evaluate", "apply", "doctor"],
     ["cli"],
 ]

@@ -79,6 +79,25 @@ def test_smoothing_changes_nothing_in_float32(tiny_llama: Path) -> None:
     assert [name for name in old if state[name].equal(old[name])] == ["model.embed_tokens.weight"]
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"hidden_act": "gelu"}, "the activation 'gelu'"),
+        ({"head_dim": 16}, "heads of their own size"),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "scaled rotary positions"),
+    ],
+)
+def test_unmapped_llamas_are_refused(
+    tiny_llama: Path, tmp_path: Path, change: dict[str, Any], expected: str
+) -> None:
+    """A Llama that the build would get wrong is refused with the reason."""
+    shutil.copytree(tiny_llama, tmp_path / "other")
+    config = json.loads((tmp_path / "other" / "config.json").read_text())
+    (tmp_path / "other" / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(ModelError, match=expected):
+        build_model(find_model(str(tmp_path / "other")))
+
+
 def test_smoothing_brings_int8_nearer(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

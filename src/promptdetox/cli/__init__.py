@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from promptdetox import __version__
 from promptdetox.errors import FileError, PromptDetoxError
 
-VERBS = ("rewrite", "evaluate", "models", "setup", "doctor")
+VERBS = ("rewrite", "train", "evaluate", "models", "setup", "doctor")
 
 _EXIT_CODES = """\
 exit codes:

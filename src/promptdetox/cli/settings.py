@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 from promptdetox.config import RewriteConfig, flag_of, load_config
 
@@ -24,22 +27,50 @@ _HELP = {
     "max_new_tokens": "upper bound of an answer's length",
     "on_failure": "without an acceptable rewrite: mask or abstain",
 }
-_INTEGERS = ("threads", "n_demonstrations", "n_candidates", "max_new_tokens")
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add ``--config`` and one flag for each setting."""
+def add_settings(
+    parser: argparse.ArgumentParser,
+    kind: Any = RewriteConfig,
+    help_of: Mapping[str, str] = _HELP,
+    *,
+    config_flag: str = "--config",
+) -> None:
+    """Add one flag for each setting, and one for a TOML file of them.
+
+    Args:
+        parser: Of a verb.
+        kind: Dataclass of the settings.
+        help_of: Setting -> what it does.
+        config_flag: Names the file.
+    """
     group = parser.add_argument_group("settings")
-    group.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
-    for field in fields(RewriteConfig):
-        default = "" if field.default is None else f" (default: {field.default})"
+    group.add_argument(
+        config_flag, dest="config", type=Path, metavar="FILE", help="TOML file of settings"
+    )
+    hints = typing.get_type_hints(kind)
+    for field in fields(kind):
+        known = field.default not in (None, MISSING, ())
+        default = f" (default: {field.default})" if known and field.default is not False else ""
         group.add_argument(
             flag_of(field.name),
             dest=field.name,
-            type=int if field.name in _INTEGERS else str,
-            metavar="N" if field.name in _INTEGERS else "VALUE",
-            help=_HELP[field.name] + default,
+            help=help_of[field.name] + default,
+            **_parsing_of(hints[field.name]),
         )
+
+
+def _parsing_of(hint: Any) -> dict[str, Any]:
+    """Return how argparse reads a setting of a type."""
+    kinds = typing.get_args(hint) or (hint,)
+    if bool in kinds:
+        return {"action": "store_const", "const": True}
+    if typing.get_origin(hint) is tuple:
+        return {"type": lambda value: tuple(value.split(",")), "metavar": "NAME,..."}
+    for kind in (int, float):
+        if kind in kinds:
+            return {"type": kind, "metavar": "N"}
+    return {"metavar": "VALUE"}
 
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:

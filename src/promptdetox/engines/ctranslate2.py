@@ -33,12 +33,15 @@ class CTranslate2Generator:
     Source: https://opennmt.net/CTranslate2/
     """
 
-    def __init__(self, model: BuiltModel, *, threads: int | None = None) -> None:
+    def __init__(
+        self, model: BuiltModel, *, threads: int | None = None, template: str | None = None
+    ) -> None:
         import ctranslate2
 
         if model.kind != "decoder":
             raise ModelError(f"{model.path} is an {model.kind}: expected a decoder, to rewrite.")
-        self._model = model
+        self._model, self._template = model, template
+        self._soft_tokens = list(model.soft_tokens)
         self._generator = ctranslate2.Generator(
             str(model.path),
             device="cpu",
@@ -66,8 +69,10 @@ class CTranslate2Generator:
         Raises:
             ModelError: The model is missing, damaged or no decoder.
         """
-        built = build_model(find_model(model), compute_type=compute_type, adapter=adapter)
-        return cls(built, threads=threads)
+        source = find_model(model)
+        adapter = adapter or source.adapter
+        built = build_model(source, compute_type=compute_type, adapter=adapter)
+        return cls(built, threads=threads, template=source.template)
 
     @property
     def digest(self) -> str:
@@ -89,9 +94,14 @@ class CTranslate2Generator:
         """Control tokens that chat templates name."""
         return self._model.special_tokens
 
+    @property
+    def template(self) -> str | None:
+        """Prompt template that the model was tuned with; None for a base model."""
+        return self._template
+
     def count_tokens(self, prompt: Prompt) -> int:
         """Return the length of a prompt in tokens."""
-        return len(self._tokenizer.encode(prompt))
+        return len(self._soft_tokens) + len(self._tokenizer.encode(prompt))
 
     def token_ids(self, prompt: Prompt) -> list[int]:
         """Return the token ids of a prompt, as the model reads them."""
@@ -126,9 +136,9 @@ class CTranslate2Generator:
         tokens_of = self._tokenizer.tokens_of
         static, options = encoded[batch[0]][0], decoding[batch[0]]
         is_cached = self._may_cache(static) and all(encoded[index][1] for index in batch)
+        prefix = [*self._soft_tokens, *tokens_of(static)]
         starts = [
-            tokens_of(encoded[index][1] if is_cached else [*static, *encoded[index][1]])
-            for index in batch
+            [*([] if is_cached else prefix), *tokens_of(encoded[index][1])] for index in batch
         ]
         results: list[Any] = self._generator.generate_batch(
             starts,
@@ -137,7 +147,7 @@ class CTranslate2Generator:
             beam_size=options.n_candidates,
             num_hypotheses=options.n_candidates,
             max_length=max(decoding[index].max_new_tokens for index in batch),
-            static_prompt=tokens_of(static) if is_cached else None,
+            static_prompt=prefix if is_cached else None,
             include_prompt_in_result=False,
             end_token=self._find_end_tokens(prompts[batch[0]].stop),
             return_end_token=True,
@@ -181,7 +191,8 @@ class CTranslate2Generator:
         lines, lengths = [], []
         for prompt, target in zip(prompts, targets, strict=True):
             ids = self._tokenizer.encode_user(target)
-            lines.append(self._tokenizer.tokens_of([*self._tokenizer.encode(prompt), *ids]))
+            known = self._tokenizer.tokens_of([*self._tokenizer.encode(prompt), *ids])
+            lines.append([*self._soft_tokens, *known])
             lengths.append(len(ids))
         results = self._generator.score_batch(lines, max_batch_size=_BATCH_SIZE)
         return [

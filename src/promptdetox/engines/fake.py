@@ -72,6 +72,11 @@ class FakeGenerator:
         """None."""
         return {}
 
+    @property
+    def template(self) -> str | None:
+        """None."""
+        return None
+
     def count_tokens(self, prompt: Prompt) -> int:
         """Return the length of a prompt in characters."""
         return sum(len(segment.text) for segment in prompt.segments)

@@ -6,10 +6,14 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from promptdetox import registry
 from promptdetox.engines.answers import cut_answer
+from promptdetox.engines.ctranslate2 import n_cores
 from promptdetox.errors import ModelError
+from promptdetox.methods.peft_adapter import caching_of
 from promptdetox.models.adapter import adapter_files
 from promptdetox.models.catalog import ModelSource, find_model, sha256_of
+from promptdetox.models.checkpoint import read_json
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.types import Candidate, Decoding, Prompt
 
@@ -27,9 +31,12 @@ class TransformersGenerator:
     Source: https://huggingface.co/docs/transformers
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, digest: str) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, *, digest: str, template: str | None = None
+    ) -> None:
         self._model = model.eval()
         self._hf_tokenizer = tokenizer
+        self._template = template
         self._digest = digest
         self._is_seq2seq = bool(model.config.is_encoder_decoder)
         bos = tokenizer.bos_token
@@ -50,26 +57,15 @@ class TransformersGenerator:
         Raises:
             ModelError: torch is not installed, or the model cannot be loaded.
         """
-        torch, transformers = _import_torch()
-        if threads is not None:
-            torch.set_num_threads(threads)
+        network, tokenizer = load_network(model, threads=threads)
         source = find_model(model)
-        folder, options = _loading_options(source)
-        try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
-            config = transformers.AutoConfig.from_pretrained(folder, **options)
-            kind = "Seq2SeqLM" if config.is_encoder_decoder else "CausalLM"
-            loader = getattr(transformers, f"AutoModelFor{kind}")
-            network = loader.from_pretrained(folder, dtype=torch.float32, **options)
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"transformers cannot load {source.path}: {error}") from error
         files = source.definition_files()
+        adapter = adapter or source.adapter
         if adapter is not None:
-            import peft
-
-            network = peft.PeftModel.from_pretrained(network, str(adapter))
+            network = _load_adapter(network, adapter)
             files += adapter_files(adapter)
-        return cls(network, tokenizer, digest=_digest_of(files))
+        digest = _digest_of(files)
+        return cls(network, tokenizer, digest=digest, template=source.template)
 
     @property
     def digest(self) -> str:
@@ -96,6 +92,11 @@ class TransformersGenerator:
         """Control tokens that chat templates name."""
         names = ("bos_token", "eos_token")
         return {name: token for name in names if (token := getattr(self._hf_tokenizer, name))}
+
+    @property
+    def template(self) -> str | None:
+        """Prompt template that the model was tuned with; None for a base model."""
+        return self._template
 
     def count_tokens(self, prompt: Prompt) -> int:
         """Return the length of a prompt in tokens."""
@@ -134,6 +135,7 @@ class TransformersGenerator:
                 pad_token_id=ends[0],
                 return_dict_in_generate=True,
                 output_scores=True,
+                **caching_of(self._model),
             )
         n_prompt = 1 if self._is_seq2seq else len(ids)
         beams = getattr(result, "beam_indices", None)
@@ -246,12 +248,48 @@ class TransformersEncoder:
         return np.concatenate(rows) if rows else np.zeros((0, 0), dtype=np.float32)
 
 
+def load_network(model: str, *, threads: int | None = None) -> tuple[Any, Any]:
+    """Return the network, in float32, and the tokenizer of a causal or seq2seq model.
+
+    Raises:
+        ModelError: torch is not installed, or the model cannot be loaded.
+    """
+    torch, transformers = _import_torch()
+    # CTranslate2, where it is loaded too, tells OpenMP to use one thread for the whole process.
+    torch.set_num_threads(threads or n_cores())
+    source = find_model(model)
+    folder, options = _loading_options(source)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
+        config = transformers.AutoConfig.from_pretrained(folder, **options)
+        kind = "Seq2SeqLM" if config.is_encoder_decoder else "CausalLM"
+        loader = getattr(transformers, f"AutoModelFor{kind}")
+        network = loader.from_pretrained(folder, dtype=torch.float32, **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"transformers cannot load {source.path}: {error}") from error
+    # GGUF weights are float32 by now, and may be trained; transformers still calls them quantised.
+    network.is_quantized, network.hf_quantizer = False, None
+    if hasattr(network.config, "quantization_config"):
+        del network.config.quantization_config
+    return network, tokenizer
+
+
 def _loading_options(source: ModelSource) -> tuple[str, dict[str, Any]]:
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     if source.path.is_file():
         return str(source.path.parent), {**options, "gguf_file": source.path.name}
     source.weight_files()  # refuses folders that hold pickles only
     return str(source.path), options
+
+
+def _load_adapter(network: Any, folder: Path) -> Any:
+    """Return the network with an adapter, peft's or of our own methods, attached."""
+    name = read_json(folder / "adapter_config.json").get("promptdetox_method")
+    if name is not None:
+        return registry.resolve("method", name).load(network, folder)
+    import peft
+
+    return peft.PeftModel.from_pretrained(network, str(folder))
 
 
 def _digest_of(files: Sequence[Path]) -> str:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 ComputeType: TypeAlias = Literal["int8", "float32"]
 
 # Raise when the same inputs would give another folder.
-BUILD_FORMAT = 2
+BUILD_FORMAT = 3
 _MANIFEST = "manifest.json"
 
 
@@ -46,6 +46,7 @@ class BuiltModel:
         chat_template: Jinja source; None for a plain model.
         special_tokens: ``bos_token``, ``eos_token``, ``unk_token``, where there are any.
         end_tokens: Tokens that end an answer.
+        soft_tokens: A learnt prompt; goes before every other. Usually empty.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class BuiltModel:
     chat_template: str | None
     special_tokens: dict[str, str]
     end_tokens: tuple[str, ...]
+    soft_tokens: tuple[str, ...] = ()
 
 
 def cache_folder() -> Path:
@@ -180,6 +182,7 @@ def _open_checked(folder: Path) -> BuiltModel | None:
             chat_template=manifest["chat_template"],
             special_tokens=manifest["special_tokens"],
             end_tokens=tuple(manifest["end_tokens"]),
+            soft_tokens=tuple(manifest["soft_tokens"]),
         )
     except (OSError, ModelError, KeyError, TypeError, AttributeError):
         return None
@@ -250,6 +253,7 @@ def _write_model(
         "chat_template": checkpoint.chat_template,
         "special_tokens": dict(checkpoint.special_tokens),
         "end_tokens": list(checkpoint.end_tokens),
+        "soft_tokens": list(checkpoint.soft_tokens),
         "files": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
     }
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
@@ -259,7 +263,9 @@ def _vocabulary(checkpoint: Checkpoint) -> list[str]:
     tokenizer = open_tokenizer(checkpoint.tokenizer)
     n_rows = checkpoint.config["vocab_size"]
     by_id = {index: token for token, index in tokenizer.get_vocab(True).items()}
-    return [by_id.get(index, f"<|unused_{index}|>") for index in range(n_rows)]
+    n_known = n_rows - len(checkpoint.soft_tokens)
+    known = [by_id.get(index, f"<|unused_{index}|>") for index in range(n_known)]
+    return [*known, *checkpoint.soft_tokens]
 
 
 def _replace_folder(work: Path, folder: Path) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Literal
 
 from promptdetox.errors import ModelError, unknown_name
+from promptdetox.models.checkpoint import read_json
 
 DEFAULT_DECODER = "smollm2-135m-instruct"
 DEFAULT_ENCODER = "all-minilm-l6-v2"
+
+# Says what an adapter was learnt on, and with which template.
+LEARNT_FILE = "promptdetox.json"
 
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model"]
 
@@ -71,6 +75,8 @@ class ModelSource:
         origin: ``package``, ``folder`` or ``hub``.
         sha256: What the weights must have; None where nobody pinned it.
         licence: SPDX id, or ``unknown``.
+        adapter: Folder of what was learnt on top; None for the base model as it is.
+        template: Prompt template that it was learnt with: a name or a TOML file.
     """
 
     name: str
@@ -78,6 +84,8 @@ class ModelSource:
     origin: Literal["package", "folder", "hub"]
     sha256: str | None = None
     licence: str = "unknown"
+    adapter: Path | None = None
+    template: str | None = None
 
     def weight_files(self) -> list[Path]:
         """Return the files that hold the weights, sorted.
@@ -133,6 +141,9 @@ def find_model(name: str) -> ModelSource:
     if name in catalog:
         return _find_packaged(catalog[name])
     path = Path(name).expanduser()
+    for folder in (shipped_folder() / name, path):
+        if (folder / LEARNT_FILE).is_file():
+            return _find_learnt(name, folder)
     if path.is_dir() or (path.is_file() and path.suffix == ".gguf"):
         inside = sorted(path.glob("*.gguf")) if path.is_dir() else []
         if inside and not list(path.glob("*.safetensors")):
@@ -148,6 +159,11 @@ def find_model(name: str) -> ModelSource:
     raise unknown_name("model", name, catalog)
 
 
+def shipped_folder() -> Path:
+    """Return where what we trained lies, as package data."""
+    return Path(str(resources.files("promptdetox"))) / "weights"
+
+
 def _find_packaged(model: PackagedModel) -> ModelSource:
     path = model.locate()
     if path is None:
@@ -158,6 +174,25 @@ def _find_packaged(model: PackagedModel) -> ModelSource:
     path = path if path.suffix == ".gguf" else path.parent
     return ModelSource(
         name=model.name, path=path, origin="package", sha256=model.sha256, licence=model.licence
+    )
+
+
+def _find_learnt(name: str, folder: Path) -> ModelSource:
+    learnt = read_json(folder / LEARNT_FILE)
+    try:
+        base = find_model(learnt["base"])
+        template, sha256 = learnt["template"], learnt["base_sha256"]
+    except (KeyError, TypeError) as error:
+        raise ModelError(
+            f"{folder / LEARNT_FILE} lacks {error}: expected what `promptdetox train` writes."
+        ) from error
+    own = folder / "template.toml"
+    return replace(
+        base,
+        name=name,
+        sha256=sha256,
+        adapter=folder,
+        template=str(own) if own.is_file() else template,
     )
 
 

@@ -26,6 +26,8 @@ class Checkpoint:
         chat_template: Jinja source; None for a plain model.
         special_tokens: ``bos_token``, ``eos_token``, ``unk_token``, where there are any.
         end_tokens: Tokens that end an answer.
+        soft_tokens: Names of the last rows of the embeddings, a learnt prompt that goes before
+            every other; empty for none.
     """
 
     config: Mapping[str, Any]
@@ -34,6 +36,7 @@ class Checkpoint:
     chat_template: str | None = None
     special_tokens: Mapping[str, str] = field(default_factory=dict)
     end_tokens: tuple[str, ...] = ()
+    soft_tokens: tuple[str, ...] = ()
 
     def get(self, name: str) -> FloatArray:
         """Return a tensor as float32.

@@ -9,6 +9,9 @@ from promptdetox.models.architecture import Architecture, set_linear, set_projec
 from promptdetox.models.checkpoint import Checkpoint
 from promptdetox.models.smooth import smooth_llama
 
+# A logit that no softmax gives anything.
+_NEVER = -1e9
+
 
 def build_spec(checkpoint: Checkpoint) -> Any:
     """Return the decoder specification with the weights in it.
@@ -18,6 +21,7 @@ def build_spec(checkpoint: Checkpoint) -> Any:
 
     Source: ctranslate2.converters.transformers.LlamaLoader.
     """
+    import numpy as np
     from ctranslate2.specs import TransformerDecoderModelSpec, common_spec
 
     config = checkpoint.config
@@ -45,6 +49,10 @@ def build_spec(checkpoint: Checkpoint) -> Any:
     decoder.projection.weight = (
         decoder.embeddings.weight if tied else checkpoint.get("lm_head.weight")
     )
+    if checkpoint.soft_tokens:  # they are read, and never written
+        bias = np.zeros(config["vocab_size"], dtype=np.float32)
+        bias[-len(checkpoint.soft_tokens) :] = _NEVER
+        decoder.projection.bias = bias
     decoder.layer_norm.gamma = checkpoint.get("model.norm.weight")
     for index, layer in enumerate(decoder.layer):
         _set_layer(layer, checkpoint, f"model.layers.{index}")
@@ -66,11 +74,19 @@ def _set_layer(layer: Any, checkpoint: Checkpoint, prefix: str) -> None:
 def _refuse_unmapped(checkpoint: Checkpoint) -> None:
     config = checkpoint.config
     rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    if rope.get("rope_type", "default") != "default" or config.get("quantization_config"):
-        raise ModelError(
-            "this Llama model uses scaled rotary positions or is already quantised, which the "
-            "ctranslate2 build does not map; use `--engine transformers`."
-        )
+    head_size = config["hidden_size"] // config["num_attention_heads"]
+    unmapped = {
+        "scaled rotary positions": rope.get("rope_type", "default") != "default",
+        "quantised weights": bool(config.get("quantization_config")),
+        f"the activation {config.get('hidden_act')!r}": config.get("hidden_act", "silu") != "silu",
+        "heads of their own size": config.get("head_dim") not in (None, head_size),
+    }
+    for what, is_there in unmapped.items():
+        if is_there:
+            raise ModelError(
+                f"this Llama model has {what}, which the ctranslate2 build does not map; use "
+                "`--engine transformers`."
+            )
 
 
 ARCHITECTURE = Architecture(kind="decoder", build_spec=build_spec, smooth=smooth_llama)

@@ -51,7 +51,7 @@ def read_pairs(path: Path) -> Iterator[Pair]:
         if target is None and row.get("targets"):
             target = row["targets"]
         if isinstance(target, list | tuple):
-            target = target[0]
+            target = next(iter(target), None)
         if not record.text or not isinstance(target, str) or not target:
             raise DataError(
                 f"{path}, line {record.line}: no pair; expected the columns text and target (or "

@@ -1,0 +1,86 @@
+"""``promptdetox train``: learn an adapter from pairs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import fields
+from typing import Any
+
+from promptdetox.cli.settings import add_settings, add_verbosity, example_epilog
+from promptdetox.config import TrainConfig, load_recipe
+
+_HELP = {
+    "data": "pairs to learn from: columns text and target, or targets, a list",
+    "output": "folder that the result goes to",
+    "dev": "pairs to validate on; the best step is the result (default: none, the last step is)",
+    "task": "what is learnt",
+    "model": "base model: a packaged one, a folder, a GGUF file or a hub id",
+    "method": "tuning method",
+    "template": "prompt template: a name or a TOML file (default: rewrite-tuned.v1)",
+    "detector": "leaves out targets in which it finds something; none keeps all",
+    "epochs": "how often each pair is seen",
+    "batch_size": "pairs a step",
+    "max_length": "tokens of prompt and target; longer pairs are left out, and counted",
+    "learning_rate": "at its highest",
+    "schedule": "linear, cosine or constant",
+    "warmup": "share of the steps in which the learning rate rises",
+    "optimizer": "adamw or sgd",
+    "weight_decay": "of the trained weights",
+    "max_grad_norm": "gradients are clipped to this norm; 0: never",
+    "label_smoothing": "share of the probability that goes to all other tokens",
+    "dropout": "of the method's own layers",
+    "rank": "LoRA: rank of the matrices",
+    "alpha": "LoRA: scale is alpha / rank; 0: twice the rank",
+    "targets": "LoRA: layers (default: all linear ones but the output)",
+    "dora": "LoRA: learn the magnitude apart",
+    "n_virtual_tokens": "prompt tuning, prefix tuning, P-tuning: tokens that are learnt",
+    "init": "prompt tuning: begin as vocabulary, random or text",
+    "init_text": "prompt tuning: the text to begin as",
+    "n_layers": "top layers: how many",
+    "train_embeddings": "top layers: the input embeddings too",
+    "train_head": "top layers: the output layer too",
+    "bottleneck": "bottleneck adapters: inner width",
+    "placement": "bottleneck adapters: houlsby or pfeiffer",
+    "eval_every": "steps between validations and checkpoints",
+    "n_dev": "pairs to validate on",
+    "patience": "stop after so many validations without a better score; 0: never",
+    "bf16": "multiply in bfloat16",
+    "seed": "of everything that is drawn",
+    "threads": "threads of torch (default: one a core)",
+}
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the verb."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        "train",
+        help="learn an adapter from pairs of toxic and neutral text",
+        description="Learn an adapter on a frozen base model. Needs `pip install "
+        "'promptdetox[train]'`. The result is a folder for `rewrite --model`.",
+        epilog=example_epilog(
+            "promptdetox train --data pairs.jsonl --dev dev.jsonl --output my-detox",
+            "promptdetox train --recipe recipes/detox-smollm2.v1.toml --resume auto",
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--resume",
+        choices=("auto", "never"),
+        default="never",
+        help="auto goes on from the newest whole checkpoint in --output (default: never)",
+    )
+    add_settings(parser, TrainConfig, _HELP, config_flag="--recipe")
+    add_verbosity(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb and return the exit code."""
+    from promptdetox.train import train
+
+    overrides = {field.name: getattr(args, field.name) for field in fields(TrainConfig)}
+    folder = train(load_recipe(args.config, overrides), is_resumed=args.resume == "auto")
+    sys.stdout.write(f"{folder}\n")
+    return 0

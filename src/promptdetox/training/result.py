@@ -1,0 +1,160 @@
+"""What training leaves behind: the adapter in float16, what it belongs to, a card and figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from promptdetox import __version__
+from promptdetox.config import TrainConfig
+from promptdetox.models.catalog import LEARNT_FILE, ModelSource, sha256_of
+from promptdetox.prompts.template import Template
+from promptdetox.training.examples import Examples, describe_left_out
+
+_CARD = """# {name}
+
+{method} on {base}, learnt with promptdetox {version}: rewrites toxic English comments so that the
+meaning stays.
+
+- **Use.** `promptdetox rewrite --model {name}`. Rewrites are suggestions: read them before you
+  publish them under somebody's name.
+- **Misuse.** Do not use it to make an author appear to have said what they did not say. It was
+  never trained in the other direction, and must not be.
+- **Limits.** English, one sentence or two at a time. It may keep an insult that it has not seen,
+  change what was meant, or make a threat sound polite, which makes it no less a threat. The pairs
+  it learnt from hold the annotators' idea of what is toxic.
+- **Data.** `{data}`: {n_examples} pairs of {n_rows} rows; left out: {left_out}.
+- **Template.** {template} (sha256 {template_digest}).
+- **Trained.** {n_trained:,} of {n_all:,} parameters ({share:.2f} %), {n_steps} steps,
+  {minutes:.0f} minutes, seed {seed}.
+- **Validation.** {validation}
+- **Licence.** Apache-2.0, as the base model.
+
+The whole recipe is in `promptdetox.json`, the course of the training in `log.json`.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How a training run went.
+
+    Attributes:
+        n_trained: Parameters that were trained.
+        n_all: Parameters of the network, added ones included.
+        n_steps: Steps taken.
+        seconds: From the first step to the last, of this process.
+        history: What the loop logged.
+    """
+
+    n_trained: int
+    n_all: int
+    n_steps: int
+    seconds: float
+    history: list[dict[str, Any]]
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The figures of the best validation; empty without any."""
+        scored = [entry for entry in self.history if "eval_score" in entry]
+        return max(scored, key=lambda entry: entry["eval_score"], default={})
+
+
+def write_result(
+    folder: Path,
+    *,
+    save: Callable[[Path], None],
+    config: TrainConfig,
+    source: ModelSource,
+    template: Template,
+    examples: Examples,
+    course: Course,
+) -> None:
+    """Write the result's files into a folder, each whole or not at all, what names it last.
+
+    Args:
+        folder: Where; checkpoints in it stay.
+        save: Writes the adapter.
+        config: The recipe.
+        source: The base model.
+        template: What it was learnt with.
+        examples: What it was learnt from.
+        course: How it went.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    learnt = {
+        "promptdetox": __version__,
+        "base": config.model,
+        "base_sha256": sha256_of(source.weight_files()[0]),
+        "method": config.method,
+        "template": template.name,
+        "template_digest": template.digest,
+        "recipe": asdict(config),
+        "recipe_digest": config.digest,
+        "left_out": dict(examples.left_out),
+        "figures": {k.removeprefix("eval_"): v for k, v in course.best.items()},
+        "parameters": {"trained": course.n_trained, "all": course.n_all},
+    }
+    with tempfile.TemporaryDirectory(prefix=".result-", dir=folder) as name:
+        work = Path(name)
+        save(work)
+        _halve(work / "adapter_model.safetensors")
+        card = _write_card(folder.name, config, template, examples, course)
+        (work / "README.md").write_text(card, "utf-8")
+        (work / "log.json").write_text(json.dumps(course.history, indent=1) + "\n", "utf-8")
+        if Path(template.name).suffix == ".toml":
+            shutil.copy(template.name, work / "template.toml")
+        (work / LEARNT_FILE).write_text(json.dumps(learnt, indent=1) + "\n", "utf-8")
+        (folder / LEARNT_FILE).unlink(missing_ok=True)
+        wanted = ("adapter_config.json", "adapter_model.safetensors", "template.toml")
+        for file in (*wanted, "README.md", "log.json", LEARNT_FILE):
+            if (work / file).exists():
+                with (work / file).open("rb") as opened:
+                    os.fsync(opened.fileno())
+                os.replace(work / file, folder / file)
+
+
+def _halve(path: Path) -> None:
+    """Store float32 tensors as float16: half the size, and far finer than int8."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = {name: tensor.half() for name, tensor in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def _write_card(
+    name: str, config: TrainConfig, template: Template, examples: Examples, course: Course
+) -> str:
+    return _CARD.format(
+        name=name,
+        method=config.method,
+        base=config.model,
+        version=__version__,
+        data=Path(config.data).name,
+        n_examples=len(examples.examples),
+        n_rows=examples.n_rows,
+        left_out=describe_left_out(examples.left_out),
+        template=Path(template.name).name,
+        template_digest=template.digest[:16],
+        n_trained=course.n_trained,
+        n_all=course.n_all,
+        share=100 * course.n_trained / course.n_all,
+        n_steps=course.n_steps,
+        minutes=course.seconds / 60,
+        seed=config.seed,
+        validation=_describe(course.best, config),
+    )
+
+
+def _describe(best: Mapping[str, float], config: TrainConfig) -> str:
+    if not best:
+        return "None: no --dev was given."
+    figures = ", ".join(
+        f"{name} {best[f'eval_{name}']:.3f}" for name in ("chrf", "neutral", "copies")
+    )
+    return f"First {config.n_dev} rows of `{Path(config.dev or '').name}`, greedy: {figures}."

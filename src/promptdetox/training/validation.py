@@ -1,0 +1,110 @@
+"""Validation on what counts: the chrF of greedy rewrites, times the share that is neutral."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from promptdetox import registry
+from promptdetox.engines.answers import cut_answer
+from promptdetox.methods.peft_adapter import caching_of
+from promptdetox.models.tokenizer import PromptTokenizer
+from promptdetox.prompts.builder import PromptBuilder
+from promptdetox.records import read_records
+from promptdetox.types import Tagger
+
+_BATCH_SIZE = 50
+
+
+class Validation:
+    """Rewrites a file of pairs with the network as it is, and scores the outputs.
+
+    Args:
+        path: Rows with text and targets.
+        n: How many of them, the first.
+        builder: Builds prompts.
+        tokenizer: The model's.
+        end_id: Ends an answer.
+        tagger: Says what is neutral; None takes everything for neutral.
+        is_seq2seq: Kind of the network.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        n: int,
+        builder: PromptBuilder,
+        tokenizer: PromptTokenizer,
+        end_id: int,
+        tagger: Tagger | None,
+        is_seq2seq: bool,
+    ) -> None:
+        rows = [(r.text or "", r.row.as_dict()) for r in islice(read_records(path), n)]
+        self._texts = [text for text, _ in rows]
+        self._references = [_targets(row) for _, row in rows]
+        self._prompts = [builder.build(text) for text in self._texts]
+        self._tokenizer, self._end_id = tokenizer, end_id
+        self._tagger, self._is_seq2seq = tagger, is_seq2seq
+        self._chrf = registry.resolve("scorer", "chrf")()
+
+    def measure(self, network: Any) -> dict[str, float]:
+        """Return ``score``, ``chrf``, ``neutral`` and ``copies``. Range of each: 0..1."""
+        outputs = self.rewrite(network)
+        scores = self._chrf.score(self._texts, outputs, self._references)
+        values = [score.value for score in scores if score.value is not None]
+        chrf = sum(values) / len(values)
+        hits = self._tagger.tag(outputs) if self._tagger else [()] * len(outputs)
+        neutral = sum(not spans for spans in hits) / len(outputs)
+        copies = sum(a.strip() == b.strip() for a, b in zip(self._texts, outputs, strict=True))
+        return {
+            "score": chrf * neutral,
+            "chrf": chrf,
+            "neutral": neutral,
+            "copies": copies / len(outputs),
+        }
+
+    def rewrite(self, network: Any) -> list[str]:
+        """Return the greedy answers, in order."""
+        encoded = [self._tokenizer.encode(prompt) for prompt in self._prompts]
+        if self._is_seq2seq:
+            encoded = [[*ids, self._end_id] for ids in encoded]
+        order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
+        answers = [""] * len(encoded)
+        for at in range(0, len(order), _BATCH_SIZE):
+            batch = order[at : at + _BATCH_SIZE]
+            for index, ids in zip(
+                batch, self._generate(network, [encoded[i] for i in batch]), strict=True
+            ):
+                answers[index] = cut_answer(self._tokenizer.decode(ids), self._prompts[index].stop)
+        return answers
+
+    def _generate(self, network: Any, encoded: list[list[int]]) -> Iterator[list[int]]:
+        import torch
+
+        width = max(map(len, encoded))
+        inputs = torch.tensor([[self._end_id] * (width - len(ids)) + ids for ids in encoded])
+        mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in encoded])
+        with torch.inference_mode():
+            result = network.generate(
+                input_ids=inputs,
+                attention_mask=mask,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                max_new_tokens=width * 3 // 2 + 16,
+                eos_token_id=self._end_id,
+                pad_token_id=self._end_id,
+                **caching_of(network),
+            )
+        start = 1 if self._is_seq2seq else width
+        for row in result[:, start:].tolist():
+            yield row[: row.index(self._end_id)] if self._end_id in row else row
+
+
+def _targets(row: dict[str, Any]) -> list[str]:
+    targets = row.get("targets") or row.get("target") or []
+    return [targets] if isinstance(targets, str) else list(targets)
