@@ -264,7 +264,7 @@ def bench_parity(share: int) -> dict[str, Any]:
 
 
 def bench_int8(share: int) -> dict[str, Any]:
-    """What int8 costs on ParaDetox dev, beside float32, for each template."""
+    """What int8 costs on ParaDetox dev, beside float32, without a detector."""
     from promptdetox.rewrite import Detoxifier
     from promptdetox.scorers.chrf import ChrF
     from promptdetox.scorers.lexicon_neutral import LexiconNeutral
@@ -272,12 +272,16 @@ def bench_int8(share: int) -> dict[str, Any]:
     rows = read_rows("dev", share)
     texts, references = [r["text"] for r in rows], [r["targets"] for r in rows]
     result = {}
-    for template in ("rewrite-chat.v1", "rewrite-chat-few.v1"):
+    variants: dict[str, dict[str, Any]] = {
+        "default settings": {},
+        **{name: {"model": MODEL, "template": name} for name in TEMPLATES if "chat" in name},
+    }
+    for name, settings in variants.items():
         figures: dict[str, Any] = {}
         outputs = {}
         for compute_type in ("float32", "int8"):
             detoxifier = Detoxifier.from_pretrained(
-                detector="none", template=template, compute_type=compute_type
+                detector="none", compute_type=compute_type, **settings
             )
             outputs[compute_type] = [r.output for r in detoxifier.detox(texts)]
             found = outputs[compute_type]
@@ -289,9 +293,9 @@ def bench_int8(share: int) -> dict[str, Any]:
             }
         pairs = list(zip(*outputs.values(), strict=True))
         figures["equal_outputs"] = round(sum(a == b for a, b in pairs) / len(pairs), 4)
-        result[template] = figures
-        print(template, figures, flush=True)
-    return {"data": "paradetox/dev", "n": len(rows), "templates": result}
+        result[name] = figures
+        print(name, figures, flush=True)
+    return {"data": "paradetox/dev", "n": len(rows), "systems": result}
 
 
 def bench_prompting(share: int) -> dict[str, Any]:
@@ -306,9 +310,12 @@ def bench_prompting(share: int) -> dict[str, Any]:
     systems = {n: registry.resolve("baseline", n)(texts) for n in ("copy", "deletion")}
     train = str(DATA / "train.jsonl")
     nearest = {"demonstrations": train, "n_demonstrations": 4}
-    variants: dict[str, dict[str, Any]] = {name: {"template": name} for name in TEMPLATES}
+    variants: dict[str, dict[str, Any]] = {
+        name: {"model": MODEL, "template": name} for name in TEMPLATES
+    }
     for name in ("rewrite-chat.v1", "rewrite-plain.v1"):
-        variants[f"{name} + 4 nearest of train"] = {"template": name, **nearest}
+        variants[f"{name} + 4 nearest of train"] = {**variants[name], **nearest}
+    variants["default settings, without detector"] = {}
     for name, settings in variants.items():
         detoxifier = Detoxifier.from_pretrained(detector="none", **settings)
         systems[name] = [r.output for r in detoxifier.detox(texts)]
@@ -319,6 +326,80 @@ def bench_prompting(share: int) -> dict[str, Any]:
     evaluation = evaluate_systems(texts, references, systems, scorers=scorers)
     print(format_table(evaluation), flush=True)
     return {"data": "paradetox/dev", "statuses_with_detector": statuses, **evaluation.to_dict()}
+
+
+JUDGE = """
+import sys, json
+from profanity_check import predict_prob
+print(json.dumps(predict_prob(json.load(sys.stdin)).tolist()))
+"""
+
+
+def judge(outputs: Sequence[str]) -> list[float]:
+    """Return how toxic alt-profanity-check finds texts. Range: 0..1, lower is better.
+
+    It chose nothing here. It unpickles its own model, so it has an environment of its own.
+    """
+    folder = ROOT / ".venv-judge"
+    if not folder.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        pip = [str(folder / "bin" / "pip"), "install", "--quiet", "alt-profanity-check==1.9.1"]
+        subprocess.run(pip, check=True)
+    command = [str(folder / "bin" / "python"), "-c", JUDGE]
+    done = subprocess.run(
+        command, input=json.dumps(list(outputs)), capture_output=True, text=True, check=True
+    )
+    found: list[float] = json.loads(done.stdout)
+    return found
+
+
+def bench_rewriting(share: int) -> dict[str, Any]:
+    """The figures that are reported: ParaDetox test, greedy, one candidate, no detector.
+
+    Run once for a model that was chosen on dev. A person is the first reference against the
+    others, where there are others.
+    """
+    from promptdetox import registry
+    from promptdetox.rewrite import Detoxifier
+    from promptdetox.scorers.chrf import ChrF
+
+    rows = read_rows("test", share)
+    texts, references = [r["text"] for r in rows], [r["targets"] for r in rows]
+    systems: dict[str, Sequence[str]] = {
+        n: registry.resolve("baseline", n)(texts) for n in ("copy", "deletion")
+    }
+    variants: dict[str, dict[str, Any]] = {
+        "zero-shot": {"model": MODEL, "template": "rewrite-chat.v1"},
+        "few-shot": {"model": MODEL, "template": "rewrite-chat-few.v1"},
+        "default": {},
+    }
+    for name, settings in variants.items():
+        detoxifier = Detoxifier.from_pretrained(detector="none", **settings)
+        systems[name] = [r.output for r in detoxifier.detox(texts)]
+    several = [r for r in rows if len(r["targets"]) > 1]
+    trials = {name: (texts, found, references) for name, found in systems.items()}
+    trials["a person"] = (
+        [r["text"] for r in several],
+        [r["targets"][0] for r in several],
+        [r["targets"][1:] for r in several],
+    )
+    result = {}
+    for name, (inputs, outputs, known) in trials.items():
+        chrf = [s.value for s in ChrF().score(inputs, outputs, known) if s.value is not None]
+        toxic = judge(outputs)
+        copies = sum(a.strip() == b.strip() for a, b in zip(inputs, outputs, strict=True))
+        result[name] = {
+            "n": len(inputs),
+            "chrf": round(statistics.mean(chrf), 4),
+            "still_toxic": round(sum(p >= 0.5 for p in toxic) / len(toxic), 4),
+            "copies": round(copies / len(inputs), 4),
+        }
+        print(name, result[name], flush=True)
+    return {
+        "data": "paradetox/test",
+        "signatures": [ChrF().signature, "alt-profanity-check 1.9.1, P >= .5"],
+        "systems": result,
+    }
 
 
 def bench_training(share: int) -> dict[str, Any]:
@@ -422,6 +503,7 @@ PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
     "throughput": bench_throughput,
     "parity": bench_parity,
     "training": bench_training,
+    "rewriting": bench_rewriting,
 }
 
 

@@ -60,6 +60,8 @@ def rewrite_job(job: RewriteJob, config: RewriteConfig) -> Mapping[str, int]:
         PromptDetoxError: Anything wrong with input, output, model or settings.
         KeyboardInterrupt: Interrupted; finished rows are kept and standard error says where.
     """
+    if job.texts is not None and not isinstance(job.target, Path) and _output_format(job) == "txt":
+        return _print_outputs(job.texts, job.target, config)
     columns = (*job.output_columns, *(_DETAILS if job.has_details else ()))
     detoxifier: Detoxifier | None = None
     counts: Counter[str] = Counter()
@@ -78,6 +80,21 @@ def rewrite_job(job: RewriteJob, config: RewriteConfig) -> Mapping[str, int]:
         raise
     if isinstance(job.target, Path) and job.target.is_file():  # not beside /dev/null
         _write_report(job.target, config, detoxifier.digest, counts)
+    return counts
+
+
+def _print_outputs(texts: list[str], out: BinaryIO, config: RewriteConfig) -> Mapping[str, int]:
+    """Write the outputs of given texts as they are: a pasted comment may have several lines."""
+    counts: Counter[str] = Counter()
+    for rewrite in Detoxifier.from_config(config).stream(texts):
+        try:
+            out.write(replace_surrogates(rewrite.output).encode() + b"\n")
+            out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise write_error("standard output", error) from error
+        counts[rewrite.status] += 1
     return counts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -63,6 +64,10 @@ class RewriteConfig:
 
     def __post_init__(self) -> None:
         _check_types(self)
+        if self.detector == "none" and self.lexicon is not None:
+            raise ConfigError(
+                "--detector none looks for nothing and --lexicon for a list: leave out one of them."
+            )
         for name, least in (
             ("n_candidates", 1),
             ("n_demonstrations", 0),
@@ -263,13 +268,17 @@ def _read_settings(
             raise FileError(f"cannot read the settings in {path}: {error.strerror}.") from error
         except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a long integer
             raise ConfigError(f"{path} is not TOML: {error}.") from error
-    table |= {key: value for key, value in (overrides or {}).items() if value is not None}
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    table |= {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in given.items()}
     known = [field.name for field in fields(kind)]
     for key in table:
         if key not in known:
             where = f" in {path}" if path else ""
             raise unknown_name(f"setting{where}", key, known)
     return table
+
+
+_SPOKEN = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 def _check_types(config: Any) -> None:
@@ -290,5 +299,5 @@ def _check_types(config: Any) -> None:
         if float in types and isinstance(value, int) and not isinstance(value, bool):
             continue  # TOML writes 3 for 3.0
         if not isinstance(value, types) or isinstance(value, bool) is not (bool in types):
-            names = " or ".join("nothing" if t is type(None) else t.__name__ for t in types)
+            names = " or ".join(_SPOKEN[t] for t in types if t is not type(None))
             raise ConfigError(f"{flag_of(field.name)} is {value!r}: expected {names}.")

@@ -10,7 +10,7 @@ from typing import Literal
 
 from promptdetox.errors import PromptDetoxError
 from promptdetox.models.build import build_model, cache_folder
-from promptdetox.models.catalog import find_model, read_catalog
+from promptdetox.models.catalog import find_model, models_in_use, read_catalog
 from promptdetox.models.install import has_pinned_weights, pip_complaints
 
 
@@ -107,20 +107,20 @@ def _cache() -> Iterator[Finding]:
 
 
 def _builds() -> Iterator[Finding]:
-    for model in read_catalog().values():
-        if model.locate() is not None:
-            built = build_model(find_model(model.name))
-            yield Finding("ok", f"{model.name}: built, every file has its sum ({built.path.name})")
+    if any(model.locate() is None for model in read_catalog().values()):
+        return
+    for name in models_in_use():
+        built = build_model(find_model(name))
+        yield Finding("ok", f"{name}: built, every file has its sum ({built.path.name})")
 
 
 def _rewrite() -> Iterator[Finding]:
     if any(model.locate() is None for model in read_catalog().values()):
         return
     from promptdetox.engines.ctranslate2 import CTranslate2Generator
-    from promptdetox.models.catalog import DEFAULT_DECODER
     from promptdetox.types import Decoding, Prompt, Segment
 
-    generator = CTranslate2Generator.load(DEFAULT_DECODER)
+    generator = CTranslate2Generator.load(models_in_use()[0])
     prompt = Prompt((Segment("Good morning"),))
     answer = next(generator.generate([prompt], decoding=[Decoding(max_new_tokens=4)]))
     if answer[0].n_tokens:

@@ -46,5 +46,5 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> ConfigError:
     """Return the error for a name that does not exist, with the nearest one that does."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else "it must be one of those."
-    return ConfigError(f"unknown {what} {name!r}: {hint} Known: {', '.join(names)}.")
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return ConfigError(f"unknown {what} {name!r}: {hint}Expected one of {', '.join(names)}.")

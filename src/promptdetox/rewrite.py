@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -151,10 +151,8 @@ class Detoxifier:
         """Return one `Rewrite` a text, in order; always a list.
 
         Raises:
-            UsageError: A bare string, or something that is no string, was given.
+            UsageError: A bare string, or something that is no list of strings, was given.
         """
-        if isinstance(texts, str):
-            raise UsageError("detox() got one string: expected a list of strings; write [text].")
         return list(self.stream(texts))
 
     def stream(self, texts: Iterable[str]) -> Iterator[Rewrite]:
@@ -332,6 +330,9 @@ def _join(text: str, plan: Sequence[_Job], outcomes: Sequence[_Outcome]) -> str:
 
 
 def _check_texts(texts: Iterable[str]) -> Iterator[str]:
+    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
+        got = "one string" if isinstance(texts, str) else type(texts).__name__
+        raise UsageError(f"got {got}: expected a list of strings; write [text] for one.")
     for at, text in enumerate(texts):
         if not isinstance(text, str):
             kind = type(text).__name__

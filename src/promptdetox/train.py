@@ -11,7 +11,7 @@ from typing import Any
 from promptdetox import registry
 from promptdetox.config import TrainConfig
 from promptdetox.detect import load_tagger
-from promptdetox.engines.transformers import load_network
+from promptdetox.engines.transformers import import_torch, load_network
 from promptdetox.models.catalog import find_model
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.prompts.builder import PromptBuilder
@@ -41,6 +41,7 @@ def train(config: TrainConfig, *, is_resumed: bool = False) -> Path:
         DataError: No pair to learn from.
         ModelError: torch or the weights are missing, or the loss is not finite.
     """
+    import_torch()
     # Names are checked first: a misspelt one must not cost the seconds a model takes to load.
     method = registry.resolve("method", config.method)
     template = load_template(config.template or "rewrite-tuned.v1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -53,6 +54,20 @@ def test_texts_as_arguments(run: Any) -> None:
     """Each text is one line of output."""
     result = run("rewrite", *FAKE, "you idiot", "good morning")
     assert (result.code, result.out) == (0, "you person\ngood morning\n")
+
+
+def test_a_text_of_several_lines(run: Any) -> None:
+    """A pasted comment is printed with its lines."""
+    assert run("rewrite", *FAKE, "you\nidiot\nbye").out == "you\nperson\nbye\n"
+
+
+def test_a_closed_standard_output_is_one_sentence() -> None:
+    """Without standard output the message says so, and what to do."""
+    line = f"{shlex.join([*PROGRAM, 'rewrite', *FAKE, 'you idiot'])} >&-"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "it is closed" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_file_is_told_from_a_text(run: Any, tmp_path: Path) -> None:
@@ -180,7 +195,11 @@ def test_own_word_list(run: Any, tmp_path: Path) -> None:
         (["rewrite", "--engine", "fakes", "x"], 6, "did you mean 'fake'?"),
         (["rewrite", "--template", "rewrite-chat", "x"], 6, "did you mean 'rewrite-chat.v1'?"),
         (["rewrite", "--model", "smollm", "x"], 6, "did you mean 'smollm2-135m-instruct'?"),
-        (["rewrite", "--model", "/nowhere", "x"], 6, "unknown model '/nowhere'"),
+        (["rewrite", "--model", "/nowhere", "x"], 5, "no such model: /nowhere"),
+        (["rewrite", "--template", "no.toml", "x"], 4, "cannot read the template no.toml"),
+        (["rewrite", *FAKE, "--detector", "none", "--lexicon", "x.txt", "x"], 6, "leave out one"),
+        (["rewrite", *FAKE, "--output-column", "a,b,c", "x"], 2, "two different names"),
+        (["rewrite", *FAKE, "/tmp"], 4, "expected a file, got a folder"),
         (["rewrite", *FAKE, "--candidates", "0", "x"], 6, "expected 1 or more"),
         (["rewrite", *FAKE, "--output-column", "a,a", "x"], 2, "two different names"),
         (["rewrite", *FAKE, "-o", "/nowhere/x.csv", "x"], 4, "cannot write /nowhere/x.csv"),

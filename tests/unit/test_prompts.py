@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from promptdetox.engines.fake import FakeEncoder
-from promptdetox.errors import ConfigError, DataError, ModelError
+from promptdetox.errors import ConfigError, DataError, FileError, ModelError
 from promptdetox.prompts.builder import PromptBuilder
 from promptdetox.prompts.chat import render_chat
 from promptdetox.prompts.demonstrations import NearestDemonstrations, read_pairs
@@ -154,7 +154,7 @@ def test_a_users_own_template(tmp_path: Path) -> None:
     """A TOML file is a template."""
     (tmp_path / "mine.toml").write_bytes(PLAIN)
     assert load_template(str(tmp_path / "mine.toml")).query == "In: {text}\nOut:"
-    with pytest.raises(ConfigError, match="cannot read the template"):
+    with pytest.raises(FileError, match="cannot read the template"):
         load_template(str(tmp_path / "none.toml"))
 
 

@@ -184,6 +184,11 @@ def test_a_bare_string_is_refused() -> None:
         detoxifier_for().detox("you idiot")
     with pytest.raises(UsageError, match="text 1 is NoneType: expected str"):
         detoxifier_for().detox(["ok", None])  # type: ignore[list-item]
+    for wrong in (None, 5, b"x", {"a": 1}):
+        with pytest.raises(UsageError, match="expected a list of strings"):
+            detoxifier_for().detox(wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="got one string"):
+        list(detoxifier_for().stream("ab"))
 
 
 def test_the_digest_tells_settings_apart() -> None:
@@ -201,7 +206,7 @@ def test_unknown_settings_get_the_nearest() -> None:
         ({"detector": "lexicon"}, "did you mean 'lexicon-en.v1'"),
         ({"template": "rewrite-chat.v2"}, "did you mean 'rewrite-chat.v1'"),
         ({"n_candidates": 0}, "expected 1 or more"),
-        ({"n_candidates": "3"}, "expected int"),
+        ({"n_candidates": "3"}, "expected a whole number"),
         ({"on_failure": "maks"}, "expected 'mask' or 'abstain'"),
     ]
     for settings_, expected in cases:

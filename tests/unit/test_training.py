@@ -115,7 +115,7 @@ def test_batches_hold_like_lengths() -> None:
         ({"data": "d", "output": "o", "warmup": 2.0}, "--warmup is 2.0: expected 0 to 1"),
         ({"data": "d", "output": "o", "schedule": "step"}, "--schedule is 'step': expected"),
         ({"data": "d", "output": "o", "batch_size": 0}, "--batch-size is 0: expected 1 or more"),
-        ({"data": "d", "output": "o", "seed": "x"}, "--seed is 'x': expected int"),
+        ({"data": "d", "output": "o", "seed": "x"}, "--seed is 'x': expected a whole number"),
         ({"data": "d", "output": "o", "targets": (1,)}, "--targets is (1,): expected a list"),
     ],
 )

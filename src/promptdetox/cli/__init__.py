@@ -11,6 +11,7 @@ import errno
 import importlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -59,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     logger = logging.getLogger("promptdetox")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(level)
+    if sys.stdout is None:  # closed by the caller
+        return _fail("cannot write standard output: it is closed; open it, or use -o.", 4)
+    # A scheduler's TERM is the user's Ctrl-C: finished rows are kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code: int = args.run(args)
         sys.stdout.flush()

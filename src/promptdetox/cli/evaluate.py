@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from promptdetox import registry
     from promptdetox.evaluate import evaluate_systems, format_table
     from promptdetox.records import read_records
+    from promptdetox.records.rows import targets_of
     from promptdetox.tasks import load_task
 
     config = resolve_settings(args)
@@ -55,8 +56,12 @@ def run(args: argparse.Namespace) -> int:
 
             raise unknown_name("system", name, systems_known)
     records = list(read_records(args.data, text_column=task.text_column))
+    if not records:
+        from promptdetox.errors import DataError
+
+        raise DataError(f"{args.data} has no rows: expected texts with their targets.")
     texts = [record.text or "" for record in records]
-    references = [_targets(record.row.as_dict()) for record in records]
+    references = [targets_of(record.row.as_dict()) for record in records]
     systems = {}
     for name in names:
         if name == "model":
@@ -70,10 +75,3 @@ def run(args: argparse.Namespace) -> int:
     shown = json.dumps(evaluation.to_dict(), indent=1) if args.json else format_table(evaluation)
     sys.stdout.write(shown + "\n")
     return 0
-
-
-def _targets(row: dict[str, Any]) -> list[str]:
-    targets = row.get("targets")
-    if targets is None and row.get("target"):
-        targets = row["target"]
-    return [targets] if isinstance(targets, str) else list(targets or [])

@@ -9,7 +9,18 @@ from typing import Any
 
 from promptdetox.cli.settings import add_settings, add_verbosity, example_epilog, resolve_settings
 
-_SUFFIXES = (".txt", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parquet", ".gz", ".zst")
+_SUFFIXES = (
+    ".txt",
+    ".jsonl",
+    ".ndjson",
+    ".csv",
+    ".tsv",
+    ".tab",
+    ".parquet",
+    ".gz",
+    ".zst",
+    ".json",
+)
 
 
 def add_parser(verbs: Any) -> None:
@@ -122,9 +133,9 @@ def _is_file(argument: str) -> bool:
     if is_there and not is_folder:
         return True
     is_named = path.suffix in _SUFFIXES and not any(c.isspace() for c in argument)
-    if is_named:
+    if is_named or is_folder:
         problem = "expected a file, got a folder" if is_folder else "no such file"
-        raise FileError(f"{problem}: {argument} (a file by its ending; --text takes it as text).")
+        raise FileError(f"{problem}: {argument} (--text takes it as text).")
     return False
 
 
@@ -133,7 +144,7 @@ def _column_names(value: str) -> tuple[str, str]:
 
     output, _, status = value.partition(",")
     names = (output.strip(), status.strip() or "status")
-    if not names[0] or names[0] == names[1]:
+    if not names[0] or names[0] == names[1] or "," in status:
         raise UsageError(
             f"--output-column {value!r}: expected OUTPUT or OUTPUT,STATUS, two different names."
         )

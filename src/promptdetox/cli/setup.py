@@ -29,16 +29,16 @@ def add_parser(verbs: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb and return the exit code."""
     from promptdetox.models.build import build_model
-    from promptdetox.models.catalog import find_model, read_catalog
+    from promptdetox.models.catalog import find_model, models_in_use, read_catalog
     from promptdetox.models.install import install_weights
 
     installed = {model.name for model in install_weights(is_forced=args.force)}
     for name, model in read_catalog().items():
+        word = "installed" if name in installed else "found"
+        sys.stdout.write(f"{name}: {word} {model.requirement}, checksum holds\n")
+    for name in models_in_use():
         begun = time.perf_counter()
         built = build_model(find_model(name))
-        word = "installed" if name in installed else "found"
-        sys.stdout.write(
-            f"{name}: {word} {model.requirement}, checksum holds, ready after "
-            f"{time.perf_counter() - begun:.1f} s at {built.path}\n"
-        )
+        seconds = time.perf_counter() - begun
+        sys.stdout.write(f"{name}: ready after {seconds:.1f} s at {built.path}\n")
     return 0

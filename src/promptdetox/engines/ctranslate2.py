@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from promptdetox.engines.answers import cut_answer
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 # Measured on 531 sentences: 8 a batch 0.8x, 16 1.0x, 32 1.0x the speed and twice the memory.
 _BATCH_SIZE = 16
+# Keys and values of a batch are copied at every step: more tokens in it cost memory and time.
+_MAX_BATCH_TOKENS = 1200
 # A batch reads at once only as many tokens as its shortest prompt has; the rest goes in step by
 # step, so prompts that differ by more than this share no batch.
 _MAX_LENGTH_GAP = 8
@@ -42,11 +46,12 @@ class CTranslate2Generator:
             raise ModelError(f"{model.path} is an {model.kind}: expected a decoder, to rewrite.")
         self._model, self._template = model, template
         self._soft_tokens = list(model.soft_tokens)
+        self._n_workers = threads or n_cores()
         self._generator = ctranslate2.Generator(
             str(model.path),
             device="cpu",
             compute_type="default",
-            inter_threads=threads or n_cores(),
+            inter_threads=self._n_workers,
             intra_threads=1,
         )
         self._tokenizer = PromptTokenizer(
@@ -70,7 +75,6 @@ class CTranslate2Generator:
             ModelError: The model is missing, damaged or no decoder.
         """
         source = find_model(model)
-        adapter = adapter or source.adapter
         built = build_model(source, compute_type=compute_type, adapter=adapter)
         return cls(built, threads=threads, template=source.template)
 
@@ -116,15 +120,17 @@ class CTranslate2Generator:
         the same on any number of workers.
         """
         encoded = [self._tokenizer.encode_split(prompt) for prompt in prompts]
-        pending: dict[int, tuple[Any, int]] = {}
-        for batch in _plan_batches(prompts, encoded, decoding):
-            results = self._submit(batch, prompts, encoded, decoding)
-            pending |= {
-                index: (result, index) for index, result in zip(batch, results, strict=True)
-            }
+        batches = iter(_plan_batches(prompts, encoded, decoding))
+        in_flight: deque[tuple[list[int], list[Any]]] = deque()
+        done: dict[int, Any] = {}
         for index, prompt in enumerate(prompts):
-            result = pending.pop(index)[0].result()
-            yield self._read_result(result, prompt, decoding[index].max_new_tokens)
+            while index not in done:
+                # Few at a time: whatever is submitted must be finished, even after an interrupt.
+                for batch in islice(batches, 2 * self._n_workers - len(in_flight)):
+                    in_flight.append((batch, self._submit(batch, prompts, encoded, decoding)))
+                batch, results = in_flight.popleft()
+                done |= {at: result.result() for at, result in zip(batch, results, strict=True)}
+            yield self._read_result(done.pop(index), prompt, decoding[index].max_new_tokens)
 
     def _submit(
         self,
@@ -212,9 +218,11 @@ def _plan_batches(
     for index in order:
         if batches and len(batches[-1]) < _BATCH_SIZE:
             first = batches[-1][0]
+            n_tokens = sum(map(len, encoded[first])) + decoding[first].max_new_tokens
             gap = len(encoded[first][1]) - len(encoded[index][1])
             if (
                 gap <= _MAX_LENGTH_GAP
+                and n_tokens * (len(batches[-1]) + 1) <= _MAX_BATCH_TOKENS
                 and encoded[first][0] == encoded[index][0]
                 and prompts[first].stop == prompts[index].stop
                 and decoding[first].n_candidates == decoding[index].n_candidates

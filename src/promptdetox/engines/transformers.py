@@ -116,7 +116,7 @@ class TransformersGenerator:
             yield self._generate_one(prompt, options)
 
     def _generate_one(self, prompt: Prompt, options: Decoding) -> list[Candidate]:
-        torch, _ = _import_torch()
+        torch, _ = import_torch()
         ids = self.token_ids(prompt)
         ends = self._find_end_ids(prompt.stop)
         inputs = torch.tensor([ids])
@@ -173,7 +173,7 @@ class TransformersGenerator:
 
     def score(self, prompts: Sequence[Prompt], targets: Sequence[str]) -> list[float]:
         """Return the mean log-probability a token of each target after its prompt."""
-        torch, _ = _import_torch()
+        torch, _ = import_torch()
         scores = []
         for prompt, target in zip(prompts, targets, strict=True):
             ids, answer = self.token_ids(prompt), self._tokenizer.encode_user(target)
@@ -210,7 +210,7 @@ class TransformersEncoder:
         Raises:
             ModelError: torch is not installed, or the model cannot be loaded.
         """
-        torch, transformers = _import_torch()
+        torch, transformers = import_torch()
         source = find_model(model)
         folder, options = _loading_options(source)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
@@ -226,7 +226,7 @@ class TransformersEncoder:
         """Return one unit vector a text. Shape: (texts, hidden), float32."""
         import numpy as np
 
-        torch, _ = _import_torch()
+        torch, _ = import_torch()
         rows = []
         for at in range(0, len(texts), _BATCH_SIZE):
             safe = [
@@ -254,7 +254,7 @@ def load_network(model: str, *, threads: int | None = None) -> tuple[Any, Any]:
     Raises:
         ModelError: torch is not installed, or the model cannot be loaded.
     """
-    torch, transformers = _import_torch()
+    torch, transformers = import_torch()
     # CTranslate2, where it is loaded too, tells OpenMP to use one thread for the whole process.
     torch.set_num_threads(threads or n_cores())
     source = find_model(model)
@@ -297,13 +297,18 @@ def _digest_of(files: Sequence[Path]) -> str:
     return hashlib.sha256(f"float32 {sums}".encode()).hexdigest()
 
 
-def _import_torch() -> tuple[Any, Any]:
+def import_torch() -> tuple[Any, Any]:
+    """Return torch and transformers.
+
+    Raises:
+        ModelError: They are not installed.
+    """
     try:
         import torch
         import transformers
     except ImportError as error:
         raise ModelError(
-            "the transformers engine needs torch: run `pip install 'promptdetox[train]'`, or use "
-            "`--engine ctranslate2`."
+            "training and the transformers engine need torch: run `pip install "
+            "'promptdetox[train]'`, or rewrite with `--engine ctranslate2`."
         ) from error
     return torch, transformers

@@ -80,7 +80,7 @@ def build_model(
     Args:
         source: Base weights, from `find_model`.
         compute_type: Precision of the weights: ``int8`` (rows scaled to 8 bits) or ``float32``.
-        adapter: Folder of a LoRA adapter to merge.
+        adapter: Folder of an adapter to merge; default the source's own, if it has one.
         cache: Where to keep built models; default `cache_folder`.
 
     Raises:
@@ -89,6 +89,7 @@ def build_model(
     """
     from filelock import FileLock
 
+    adapter = adapter or source.adapter
     root = (cache or cache_folder()) / "models"
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -135,7 +136,13 @@ def _digest(
                 f"{adapter} is no adapter folder: it lacks {', '.join(missing)}; expected what "
                 "peft's save_pretrained writes."
             )
-        parts["adapter"] = {path.name: sha256_of(path) for path in adapter_files(adapter)}
+        found = {path.name: sha256_of(path) for path in adapter_files(adapter)}
+        if adapter == source.adapter and source.adapter_sha256 not in found.values():
+            raise ModelError(
+                f"the adapter in {adapter} is not what was trained: expected sha256 "
+                f"{source.adapter_sha256}, got {', '.join(found.values())}; get the folder again."
+            )
+        parts["adapter"] = found
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

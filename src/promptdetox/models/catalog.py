@@ -10,11 +10,9 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Literal
 
+from promptdetox.config import RewriteConfig
 from promptdetox.errors import ModelError, unknown_name
 from promptdetox.models.checkpoint import read_json
-
-DEFAULT_DECODER = "smollm2-135m-instruct"
-DEFAULT_ENCODER = "all-minilm-l6-v2"
 
 # Says what an adapter was learnt on, and with which template.
 LEARNT_FILE = "promptdetox.json"
@@ -76,6 +74,7 @@ class ModelSource:
         sha256: What the weights must have; None where nobody pinned it.
         licence: SPDX id, or ``unknown``.
         adapter: Folder of what was learnt on top; None for the base model as it is.
+        adapter_sha256: What the adapter's weights must have.
         template: Prompt template that it was learnt with: a name or a TOML file.
     """
 
@@ -85,6 +84,7 @@ class ModelSource:
     sha256: str | None = None
     licence: str = "unknown"
     adapter: Path | None = None
+    adapter_sha256: str | None = None
     template: str | None = None
 
     def weight_files(self) -> list[Path]:
@@ -154,14 +154,26 @@ def find_model(name: str) -> ModelSource:
             f"{name} is not a model: expected a folder with config.json and *.safetensors, "
             "or a .gguf file."
         )
+    if path.suffix == ".gguf" or name.startswith((".", "/", "~")):
+        raise ModelError(f"no such model: {name} is neither a folder nor a file; check the path.")
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _find_on_hub(name)
-    raise unknown_name("model", name, catalog)
+    raise unknown_name("model", name, [*catalog, *shipped_models()])
 
 
 def shipped_folder() -> Path:
     """Return where what we trained lies, as package data."""
     return Path(str(resources.files("promptdetox"))) / "weights"
+
+
+def models_in_use() -> list[str]:
+    """Return what the default settings need: a decoder and an encoder."""
+    return [RewriteConfig().model, RewriteConfig().encoder]
+
+
+def shipped_models() -> list[str]:
+    """Return the names of the models that come with this package, on packaged base models."""
+    return sorted(path.parent.name for path in shipped_folder().glob(f"*/{LEARNT_FILE}"))
 
 
 def _find_packaged(model: PackagedModel) -> ModelSource:
@@ -182,6 +194,7 @@ def _find_learnt(name: str, folder: Path) -> ModelSource:
     try:
         base = find_model(learnt["base"])
         template, sha256 = learnt["template"], learnt["base_sha256"]
+        adapter_sha256 = learnt["adapter_sha256"]
     except (KeyError, TypeError) as error:
         raise ModelError(
             f"{folder / LEARNT_FILE} lacks {error}: expected what `promptdetox train` writes."
@@ -192,6 +205,7 @@ def _find_learnt(name: str, folder: Path) -> ModelSource:
         name=name,
         sha256=sha256,
         adapter=folder,
+        adapter_sha256=adapter_sha256,
         template=str(own) if own.is_file() else template,
     )
 

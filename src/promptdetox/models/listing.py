@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from promptdetox.models.catalog import ModelSource, find_model, read_catalog, sha256_of
+from promptdetox.models.catalog import (
+    LEARNT_FILE,
+    ModelSource,
+    find_model,
+    read_catalog,
+    sha256_of,
+    shipped_folder,
+    shipped_models,
+)
 from promptdetox.models.checkpoint import read_json
 
 
@@ -47,12 +56,34 @@ def describe_models(names: Sequence[str] = ()) -> list[ModelRow]:
         ConfigError: No such name.
     """
     if not names:
-        return [_describe_packaged(name) for name in read_catalog()]
-    catalog = read_catalog()
-    return [
-        _describe_packaged(name) if name in catalog else _describe(find_model(name))
-        for name in names
-    ]
+        names = [*shipped_models(), *read_catalog()]
+    return [_describe(name) for name in names]
+
+
+def _describe(name: str) -> ModelRow:
+    if name in read_catalog():
+        return _describe_packaged(name)
+    for folder in (shipped_folder() / name, Path(name)):
+        if (folder / LEARNT_FILE).is_file():
+            return _describe_learnt(name, folder)
+    return _describe_source(find_model(name))
+
+
+def _describe_learnt(name: str, folder: Path) -> ModelRow:
+    learnt, weights = read_json(folder / LEARNT_FILE), folder / "adapter_model.safetensors"
+    checksum = "not installed"
+    if weights.exists():
+        checksum = "holds" if sha256_of(weights) == learnt.get("adapter_sha256") else "DIFFERS"
+    return ModelRow(
+        name=name,
+        origin=f"{learnt.get('method')} on {learnt.get('base')}",
+        hub_id="",
+        architecture="adapter",
+        size_mb=round(weights.stat().st_size / 1e6, 1) if weights.exists() else None,
+        licence="Apache-2.0" if folder.parent == shipped_folder() else "unknown",
+        checksum=checksum,
+        path=str(weights),
+    )
 
 
 def _describe_packaged(name: str) -> ModelRow:
@@ -73,7 +104,7 @@ def _describe_packaged(name: str) -> ModelRow:
     )
 
 
-def _describe(source: ModelSource) -> ModelRow:
+def _describe_source(source: ModelSource) -> ModelRow:
     files = source.weight_files()
     is_file = source.path.is_file()
     config = {} if is_file else read_json(source.path / "config.json")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from promptdetox.errors import DataError
 from promptdetox.records import read_records
+from promptdetox.records.rows import targets_of
 from promptdetox.types import Encoder, Pair
 
 
@@ -46,15 +47,10 @@ def read_pairs(path: Path) -> Iterator[Pair]:
         FileError: The file cannot be read.
     """
     for record in read_records(path):
-        row = record.row.as_dict()
-        target = row.get("target")
-        if target is None and row.get("targets"):
-            target = row["targets"]
-        if isinstance(target, list | tuple):
-            target = next(iter(target), None)
-        if not record.text or not isinstance(target, str) or not target:
+        targets = targets_of(record.row.as_dict())
+        if not record.text or not targets:
             raise DataError(
                 f"{path}, line {record.line}: no pair; expected the columns text and target (or "
                 "targets, a list), both filled."
             )
-        yield Pair(record.text, target)
+        yield Pair(record.text, targets[0])

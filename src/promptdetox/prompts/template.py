@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from promptdetox import registry
-from promptdetox.errors import ConfigError, unknown_name
+from promptdetox.errors import ConfigError, FileError, unknown_name
 from promptdetox.prompts.chat import split_marks
 from promptdetox.types import Pair
 
@@ -64,13 +64,14 @@ def load_template(name: str) -> Template:
 
     Raises:
         ConfigError: No such template, an unknown key, or a slot that user text could close.
+        FileError: The file cannot be read.
     """
     path = Path(name)
     if path.suffix == ".toml":
         try:
             return parse_template(name, path.read_bytes())
         except OSError as error:
-            raise ConfigError(f"cannot read the template {name}: {error.strerror}.") from error
+            raise FileError(f"cannot read the template {name}: {error.strerror}.") from error
     module, file = registry.locate("template", name)
     return parse_template(name, resources.files(module).joinpath(file).read_bytes())
 

@@ -157,3 +157,13 @@ def _to_python(column: Any, name: str) -> list[Any]:
             "write .parquet."
         ) from error
     return [None if text is None else text.replace(" ", "T", 1) for text in texts]
+
+
+def targets_of(row: Mapping[str, Any]) -> list[str]:
+    """Return the targets of a pair: the column ``targets``, a list or one, else ``target``.
+
+    What is no string or has only white space is left out.
+    """
+    found = row.get("targets") or row.get("target") or []
+    listed = found if isinstance(found, list | tuple) else [found]
+    return [target for target in listed if isinstance(target, str) and target.strip()]

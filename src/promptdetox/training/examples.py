@@ -10,6 +10,7 @@ from typing import Any
 from promptdetox.errors import DataError
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.prompts.builder import PromptBuilder
+from promptdetox.records.rows import targets_of
 from promptdetox.types import Record, Tagger
 
 
@@ -95,10 +96,8 @@ def read_examples(
 def _usable_targets(
     record: Record, row: Mapping[str, Any], tagger: Tagger | None, left_out: Counter[str]
 ) -> Iterator[str]:
-    targets = row.get("targets") or row.get("target") or []
-    targets = [targets] if isinstance(targets, str) else targets
     text = (record.text or "").strip()
-    usable = [t.strip() for t in targets if isinstance(t, str) and t.strip()]
+    usable = [target.strip() for target in targets_of(row)]
     if not text or not usable:
         left_out["no text" if not text else "no target"] += 1
         return

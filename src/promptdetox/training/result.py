@@ -87,7 +87,7 @@ def write_result(
         course: How it went.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    learnt = {
+    learnt: dict[str, Any] = {
         "promptdetox": __version__,
         "base": config.model,
         "base_sha256": sha256_of(source.weight_files()[0]),
@@ -109,6 +109,7 @@ def write_result(
         (work / "log.json").write_text(json.dumps(course.history, indent=1) + "\n", "utf-8")
         if Path(template.name).suffix == ".toml":
             shutil.copy(template.name, work / "template.toml")
+        learnt["adapter_sha256"] = sha256_of(work / "adapter_model.safetensors")
         (work / LEARNT_FILE).write_text(json.dumps(learnt, indent=1) + "\n", "utf-8")
         (folder / LEARNT_FILE).unlink(missing_ok=True)
         wanted = ("adapter_config.json", "adapter_model.safetensors", "template.toml")

@@ -13,6 +13,7 @@ from promptdetox.methods.peft_adapter import caching_of
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.prompts.builder import PromptBuilder
 from promptdetox.records import read_records
+from promptdetox.records.rows import targets_of
 from promptdetox.types import Tagger
 
 _BATCH_SIZE = 50
@@ -44,7 +45,7 @@ class Validation:
     ) -> None:
         rows = [(r.text or "", r.row.as_dict()) for r in islice(read_records(path), n)]
         self._texts = [text for text, _ in rows]
-        self._references = [_targets(row) for _, row in rows]
+        self._references = [targets_of(row) for _, row in rows]
         self._prompts = [builder.build(text) for text in self._texts]
         self._tokenizer, self._end_id = tokenizer, end_id
         self._tagger, self._is_seq2seq = tagger, is_seq2seq
@@ -103,8 +104,3 @@ class Validation:
         start = 1 if self._is_seq2seq else width
         for row in result[:, start:].tolist():
             yield row[: row.index(self._end_id)] if self._end_id in row else row
-
-
-def _targets(row: dict[str, Any]) -> list[str]:
-    targets = row.get("targets") or row.get("target") or []
-    return [targets] if isinstance(targets, str) else list(targets)
