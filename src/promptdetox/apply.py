@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TextIO
@@ -69,7 +69,7 @@ def rewrite_job(job: RewriteJob, config: RewriteConfig) -> Mapping[str, int]:
     try:
         with writer:
             detoxifier = Detoxifier.from_config(config)
-            pairs = rewrite_records(detoxifier, _read(job))
+            pairs = rewrite_records(detoxifier, _read(job, writer.set_header))
             for record, rewrite in _with_progress(pairs, job):
                 writer.write(record, _values(job, record, rewrite))
                 counts[rewrite.status] += 1
@@ -130,7 +130,9 @@ def rewrite_records(
         yield waiting.popleft(), rewrite
 
 
-def _read(job: RewriteJob) -> Iterator[Record]:
+def _read(
+    job: RewriteJob, on_header: Callable[..., None] = lambda names, schema: None
+) -> Iterator[Record]:
     if job.texts is not None:
         for index, text in enumerate(job.texts):
             yield Record(index, index + 1, text, CellsRow(("text",), (text,)))
@@ -140,6 +142,7 @@ def _read(job: RewriteJob) -> Iterator[Record]:
             format=job.input_format,
             text_column=job.text_column,
             encoding_errors=job.encoding_errors,
+            on_header=on_header,
         )
 
 

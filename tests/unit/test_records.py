@@ -360,6 +360,32 @@ TYPES = pa.table(
 ).replace_schema_metadata({"owner": "us"})
 
 
+@pytest.mark.parametrize("file_format", ["csv", "tsv", "parquet"])
+@pytest.mark.parametrize("target", ["csv", "tsv", "parquet"])
+def test_a_table_without_rows_keeps_its_columns(file_format: str, target: str) -> None:
+    """The header goes through, Parquet's types too, and a taken name is an error here as well."""
+    schema = pa.schema([("n", pa.int16()), ("text", pa.string())])
+    separator = "," if file_format == "csv" else "\t"
+    empty = {"parquet": _parquet(schema.empty_table())}
+    data = empty.get(file_format, separator.join(schema.names).encode() + b"\n")
+    out = io.BytesIO()
+    with RecordWriter(out, format=target) as writer:
+        source = io.BytesIO(data)
+        assert list(read_records(source, format=file_format, on_header=writer.set_header)) == []
+    if target == "parquet":
+        found = pq.read_schema(io.BytesIO(out.getvalue()))
+        assert found.names == ["n", "text", "output", "status"]
+        assert (found.field("n").type == pa.int16()) == (file_format == "parquet")
+    else:
+        mark = "," if target == "csv" else "\t"
+        assert out.getvalue() == mark.join(["n", "text", "output", "status"]).encode() + b"\n"
+    with (
+        pytest.raises(DataError, match="the input already has a column 'n'"),
+        RecordWriter(io.BytesIO(), format=target, columns=("n", "m")) as taken,
+    ):
+        list(read_records(io.BytesIO(data), format=file_format, on_header=taken.set_header))
+
+
 class TestParquet:
     """Columns."""
 

@@ -27,8 +27,8 @@ class RowEncoder(Protocol):
         """Return a record and its new columns as bytes."""
         ...
 
-    def encode_empty(self) -> bytes:
-        """Return what a file without records holds."""
+    def encode_empty(self, names: tuple[str, ...]) -> bytes:
+        """Return what a file without records holds; the source has columns of these names."""
         ...
 
 
@@ -52,7 +52,7 @@ class TxtEncoder:
             )
         return replace_surrogates(cell).encode() + b"\n"
 
-    def encode_empty(self) -> bytes:
+    def encode_empty(self, names: tuple[str, ...]) -> bytes:
         """Return nothing."""
         return b""
 
@@ -78,7 +78,7 @@ class JsonlEncoder:
         kept = old[:-1].rstrip()
         return encode_json(f"{kept}{new[2:] if kept == '{' else new}}}\n")
 
-    def encode_empty(self) -> bytes:
+    def encode_empty(self, names: tuple[str, ...]) -> bytes:
         """Return nothing."""
         return b""
 
@@ -115,9 +115,14 @@ class CsvEncoder:
         self._header = header
         return data
 
-    def encode_empty(self) -> bytes:
-        """Return a header of the new columns; without a record no others are known."""
-        return replace_surrogates(self._join(list(self._columns), None)).encode()
+    def encode_empty(self, names: tuple[str, ...]) -> bytes:
+        """Return the header.
+
+        Raises:
+            DataError: The source already has such a column.
+        """
+        check_free(None, names, self._columns, self._name)
+        return replace_surrogates(self._join([*names, *self._columns], None)).encode()
 
     def _by_name(
         self, record: Record, row: Mapping[str, Any], header: tuple[str, ...]
@@ -154,11 +159,13 @@ class TsvEncoder(CsvEncoder):
         return line + "\n"
 
 
-def check_free(record: Record, taken: Collection[str], columns: Sequence[str], name: str) -> None:
+def check_free(
+    record: Record | None, taken: Collection[str], columns: Sequence[str], name: str
+) -> None:
     """Check that the new columns have names of their own.
 
     Args:
-        record: Where.
+        record: Where; None for a source without records.
         taken: The names of its columns.
         columns: The names of the new ones.
         name: What messages call the target.
@@ -166,9 +173,10 @@ def check_free(record: Record, taken: Collection[str], columns: Sequence[str], n
     Raises:
         DataError: A name is taken.
     """
+    where = f"line {record.line} of the input" if record else "the input"
     for column in columns:
         if column in taken:
             raise DataError(
-                f"cannot write {name}: line {record.line} of the input already has a column "
+                f"cannot write {name}: {where} already has a column "
                 f"{column!r}; choose another name with --output-column."
             )

@@ -35,7 +35,12 @@ _READ_BYTES = 1 << 20
 
 
 def read_parquet(
-    stream: BinaryIO, name: str, text_column: str, *, can_seek: bool
+    stream: BinaryIO,
+    name: str,
+    text_column: str,
+    on_header: Callable[[tuple[str, ...], Any], None],
+    *,
+    can_seek: bool,
 ) -> Iterator[Record]:
     """Yield the rows of a Parquet file, batch by batch.
 
@@ -43,6 +48,7 @@ def read_parquet(
         stream: The file.
         name: What messages call it.
         text_column: Column of the text.
+        on_header: Gets the names of the columns, and the Arrow schema.
         can_seek: False reads the stream into memory, as Parquet is read from its end.
 
     Raises:
@@ -55,6 +61,7 @@ def read_parquet(
         header = tuple(file.schema_arrow.names)
         check_header(header, name, text_column)
         _check_text_type(file.schema_arrow.field(text_column).type, name, text_column)
+        on_header(header, file.schema_arrow)
         at, index = header.index(text_column), 0
         for arrow in file.iter_batches(batch_size=_BATCH_ROWS):
             # A damaged file may hold indices and letters that only fail when they are used.
@@ -159,11 +166,16 @@ class ParquetSink:
         self._sink = open_sink()
         self._writer: Any = None
         self._schema: Any = None
+        self._empty: Any = pa.schema([])
         self._pending: list[tuple[Record, list[str | None]]] = []
         self._tables: list[Any] = []
         self._n_safe = 0
         self._group_begin: int | None = None
         self.is_valid = False
+
+    def set_header(self, names: tuple[str, ...], schema: Any) -> None:
+        """Take the columns that a file without records has."""
+        self._empty = schema or pa.schema([(name, pa.string()) for name in names])
 
     @property
     def n_written(self) -> int:
@@ -204,7 +216,9 @@ class ParquetSink:
             if self._tables:
                 self._write_group()
             if self._writer is None:  # no rows: a table that still has the new columns
-                schema = pa.schema([(column, pa.string()) for column in self._columns])
+                check_free(None, self._empty.names, self._columns, self._name)
+                new = [pa.field(column, pa.string()) for column in self._columns]
+                schema = pa.schema([*self._empty, *new], self._empty.metadata)
                 self._writer = pq.ParquetWriter(self._sink, schema)
             self._writer.close()
             end = self._sink.tell()

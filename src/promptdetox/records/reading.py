@@ -26,7 +26,8 @@ from promptdetox.types import Record
 
 log = logging.getLogger(__name__)
 
-_Reader: TypeAlias = Callable[[Iterable[str], str, str], Iterator[Record]]
+_OnHeader: TypeAlias = Callable[[tuple[str, ...], Any], None]
+_Reader: TypeAlias = Callable[[Iterable[str], str, str, _OnHeader], Iterator[Record]]
 
 _BOMS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -45,6 +46,7 @@ def read_records(
     text_column: str = "text",
     encoding_errors: Literal["strict", "replace"] = "strict",
     on_warning: Callable[[str], None] = log.warning,
+    on_header: _OnHeader = lambda names, schema: None,
 ) -> Iterator[Record]:
     """Yield the records of a file, in order, in constant memory.
 
@@ -56,6 +58,8 @@ def read_records(
         encoding_errors: Bytes that are not UTF-8: ``strict`` stops with the line number,
             ``replace`` puts U+FFFD and warns once, at the end.
         on_warning: Gets each warning, one sentence.
+        on_header: Gets the columns of a table before its first record, also if there is none: their
+            names, and of Parquet the Arrow schema, else None.
 
     Raises:
         DataError: A row, an encoding or the column is not what was expected.
@@ -66,7 +70,7 @@ def read_records(
         raise UsageError(f"encoding_errors {encoding_errors!r}: expected strict or replace.")
     chosen = format or (format_of(source) if isinstance(source, Path) else "txt")
     check_format(chosen)
-    return _read(source, chosen, text_column, encoding_errors, on_warning)
+    return _read(source, chosen, text_column, encoding_errors, on_warning, on_header)
 
 
 def _read(
@@ -75,6 +79,7 @@ def _read(
     text_column: str,
     encoding_errors: str,
     on_warning: Callable[[str], None],
+    on_header: _OnHeader,
 ) -> Iterator[Record]:
     is_path = isinstance(source, Path)
     name = str(source) if is_path else "standard input"
@@ -87,10 +92,10 @@ def _read(
             from promptdetox.records.parquet import read_parquet
 
             can_seek = is_path and opened is stream and stream.seekable()
-            records = read_parquet(opened, name, text_column, can_seek=can_seek)
+            records = read_parquet(opened, name, text_column, on_header, can_seek=can_seek)
         else:
             lines = _decode_lines(opened, name, encoding_errors, on_warning)
-            records = _READERS[chosen](lines, name, text_column)
+            records = _READERS[chosen](lines, name, text_column, on_header)
         for record in records:
             yield record
             n_read += 1
@@ -143,7 +148,9 @@ def _check_bom(first: bytes, name: str) -> bytes:
     return first.removeprefix(b"\xef\xbb\xbf")
 
 
-def _read_txt(lines: Iterable[str], name: str, text_column: str) -> Iterator[Record]:
+def _read_txt(
+    lines: Iterable[str], name: str, text_column: str, on_header: _OnHeader
+) -> Iterator[Record]:
     header = ("text",)
     if text_column != "text":
         raise missing_column(name, text_column, header)
@@ -152,7 +159,9 @@ def _read_txt(lines: Iterable[str], name: str, text_column: str) -> Iterator[Rec
         yield Record(index, index + 1, text, CellsRow(header, (text,)))
 
 
-def _read_jsonl(lines: Iterable[str], name: str, text_column: str) -> Iterator[Record]:
+def _read_jsonl(
+    lines: Iterable[str], name: str, text_column: str, on_header: _OnHeader
+) -> Iterator[Record]:
     index = 0
     for number, line in enumerate(lines, start=1):
         raw = line.strip(_JSON_SPACE)

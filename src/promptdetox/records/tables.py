@@ -5,40 +5,46 @@ from __future__ import annotations
 import csv
 import difflib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from promptdetox.errors import DataError
 from promptdetox.records.rows import CellsRow
 from promptdetox.types import Record
 
 
-def read_csv(lines: Iterable[str], name: str, text_column: str) -> Iterator[Record]:
+def read_csv(
+    lines: Iterable[str], name: str, text_column: str, on_header: Callable[..., None]
+) -> Iterator[Record]:
     """Yield the records of RFC 4180 CSV: commas, cells in double quotes may hold line breaks.
 
     Args:
         lines: The lines, with their line ends.
         name: What messages call the file.
         text_column: Column of the text.
+        on_header: Gets the names of the columns, and None.
 
     Raises:
         DataError: A quote is not closed, a row has too few or too many cells, or a column is
             missing or twice there.
     """
-    return _to_records(_csv_rows(lines, name), name, text_column)
+    return _to_records(_csv_rows(lines, name), name, text_column, on_header)
 
 
-def read_tsv(lines: Iterable[str], name: str, text_column: str) -> Iterator[Record]:
+def read_tsv(
+    lines: Iterable[str], name: str, text_column: str, on_header: Callable[..., None]
+) -> Iterator[Record]:
     """Yield the records of TSV without quoting: each line is a row, quotes are ordinary.
 
     Args:
         lines: The lines, with their line ends.
         name: What messages call the file.
         text_column: Column of the text.
+        on_header: Gets the names of the columns, and None.
 
     Raises:
         DataError: A row has too few or too many cells, or a column is missing or twice there.
     """
-    return _to_records(_tsv_rows(lines), name, text_column)
+    return _to_records(_tsv_rows(lines), name, text_column, on_header)
 
 
 def _csv_rows(lines: Iterable[str], name: str) -> Iterator[tuple[int, tuple[str, ...]]]:
@@ -88,7 +94,10 @@ def _tsv_rows(lines: Iterable[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
 
 
 def _to_records(
-    rows: Iterator[tuple[int, tuple[str, ...]]], name: str, text_column: str
+    rows: Iterator[tuple[int, tuple[str, ...]]],
+    name: str,
+    text_column: str,
+    on_header: Callable[..., None],
 ) -> Iterator[Record]:
     _, header = next(rows, (1, ()))
     if not header:
@@ -97,6 +106,7 @@ def _to_records(
             f"{text_column!r}."
         )
     check_header(header, f"{name}, line 1", text_column)
+    on_header(header, None)
     at, n_columns = header.index(text_column), len(header)
     for index, (line, cells) in enumerate(rows):
         if len(cells) != n_columns:

@@ -49,6 +49,8 @@ class _Sink(Protocol):
     @property
     def is_valid(self) -> bool: ...
 
+    def set_header(self, names: tuple[str, ...], schema: Any) -> None: ...
+
     def write(self, record: Record, values: Mapping[str, Any]) -> None: ...
 
     def finish(self, *, is_whole: bool) -> None: ...
@@ -98,6 +100,15 @@ class RecordWriter:
     def n_written(self) -> int:
         """Records written so far; after an error, those that `partial_path` holds."""
         return self._sink.n_written
+
+    def set_header(self, names: tuple[str, ...], schema: Any) -> None:
+        """Say what columns the source has, for the case that no record comes.
+
+        Args:
+            names: Of the columns.
+            schema: The Arrow schema of Parquet; None for other formats.
+        """
+        self._sink.set_header(names, schema)
 
     def write(self, record: Record, values: Mapping[str, Any]) -> None:
         """Write one record with its new columns.
@@ -224,7 +235,11 @@ class _BlockSink:
         self._rows: list[bytes] = []
         self._n_bytes = 0
         self._n_safe, self._end = 0, 0
+        self._names: tuple[str, ...] = ()
         self.is_valid = True
+
+    def set_header(self, names: tuple[str, ...], schema: Any) -> None:
+        self._names = names
 
     @property
     def n_written(self) -> int:
@@ -242,7 +257,7 @@ class _BlockSink:
             return
         try:
             is_empty = is_whole and self.n_written == 0
-            self._write_block(self._encoder.encode_empty() if is_empty else b"")
+            self._write_block(self._encoder.encode_empty(self._names) if is_empty else b"")
         except OSError:
             self._rows = []
             self._file.truncate(self._end)
@@ -272,6 +287,10 @@ class _StreamSink:
         self._stream, self._encoder = stream, encoder
         self.n_written = 0
         self._is_finished = False
+        self._names: tuple[str, ...] = ()
+
+    def set_header(self, names: tuple[str, ...], schema: Any) -> None:
+        self._names = names
 
     def write(self, record: Record, values: Mapping[str, Any]) -> None:
         _write_all(self._stream, self._encoder.encode(record, values))
@@ -282,7 +301,7 @@ class _StreamSink:
         if not self._is_finished:
             self._is_finished = True
             if is_whole and self.n_written == 0:
-                _write_all(self._stream, self._encoder.encode_empty())
+                _write_all(self._stream, self._encoder.encode_empty(self._names))
             self._stream.flush()
 
 

@@ -82,8 +82,9 @@ class DetoxTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
         if not torch.isfinite(loss):
             raise ModelError(
                 f"the loss is {float(loss.detach())} at step {self.state.global_step + 1}, "
-                f"batch of {len(inputs['input_ids'])} x {inputs['input_ids'].shape[1]} tokens: lower "
-                "--learning-rate, or look at the texts of this batch; the last checkpoint is kept."
+                f"batch of {len(inputs['input_ids'])} x {inputs['input_ids'].shape[1]} tokens: "
+                "lower --learning-rate, or look at the texts of this batch; the last checkpoint is "
+                "kept."
             )
         return loss
 
