@@ -19,8 +19,8 @@ from promptdetox.errors import ConfigError, FileError, unknown_name
 class RewriteConfig:
     """How `rewrite` works. Each field is also a flag of the command line."""
 
-    model: str = "smollm2-135m-instruct"
-    """Base model: a packaged one, a folder, a GGUF file or a hub id."""
+    model: str = "detox-smollm2.v1"
+    """Model: what was trained here, a packaged base model, a folder, a GGUF file or a hub id."""
 
     adapter: str | None = None
     """Folder of a LoRA adapter to merge into the base model."""

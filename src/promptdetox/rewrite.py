@@ -106,7 +106,8 @@ class Detoxifier:
         """Return a detoxifier for a model.
 
         Args:
-            model: A packaged model, a folder, a GGUF file or a hub id; default SmolLM2-135M.
+            model: A shipped or packaged model, a folder, a GGUF file or a hub id; default
+                ``detox-smollm2.v1``.
             settings: Fields of `RewriteConfig`.
 
         Raises:

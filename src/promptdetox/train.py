@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,13 +63,11 @@ def train(config: TrainConfig, *, is_resumed: bool = False) -> Path:
     if is_resumed:
         checkpoint = find_checkpoint(Path(config.output, "checkpoints"))
         log.info("going on from %s", checkpoint or "the start: there is no checkpoint yet")
-    begun = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     course = Course(
         n_trained=n_trained,
         n_all=n_all,
         n_steps=trainer.state.global_step,
-        seconds=time.perf_counter() - begun,
         history=trainer.state.log_history,
     )
     folder = Path(config.output)

@@ -282,7 +282,8 @@ def test_evaluate_prints_a_table(run: Any, tmp_path: Path) -> None:
 def test_models_lists_size_licence_and_checksum(run: Any) -> None:
     """Models shows each packaged model, installed or not."""
     rows = [json.loads(line) for line in run("models", "--json").out.splitlines()]
-    assert [row["name"] for row in rows] == ["smollm2-135m-instruct", "all-minilm-l6-v2"]
+    names = ["detox-smollm2.v1", "smollm2-135m-instruct", "all-minilm-l6-v2"]
+    assert [row["name"] for row in rows] == names
     for row in rows:
         assert row["licence"] == "Apache-2.0"
         assert row["checksum"] in ("holds", "not installed")

@@ -11,8 +11,10 @@ import pytest
 
 import promptdetox
 from promptdetox import registry
+from promptdetox.config import RewriteConfig
 from promptdetox.errors import ConfigError
-from promptdetox.models.catalog import read_catalog
+from promptdetox.models.catalog import read_catalog, shipped_models
+from promptdetox.models.listing import describe_models
 from promptdetox.prompts.template import load_template
 from promptdetox.tasks import load_task
 
@@ -95,6 +97,19 @@ def test_unknown_names_get_the_nearest() -> None:
         load_template("rewrite-plane.v1")
     with pytest.raises(ConfigError, match=r"unknown kind 'scorrer'.*did you mean 'scorer'"):
         registry.resolve("scorrer", "chrf")
+
+
+def test_what_is_shipped_is_whole_and_small() -> None:
+    """Every shipped model has its sum, a card with use and misuse, and is small enough."""
+    assert RewriteConfig().model in shipped_models()
+    for row in describe_models(shipped_models()):
+        assert row.checksum == "holds"
+        card = (Path(row.path).parent / "README.md").read_text("utf-8")
+        assert "**Misuse.**" in card
+        assert "**Data.**" in card
+    weights = [p for p in (PACKAGE / "weights").rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in weights) < 40e6
+    assert not [p for p in weights if p.suffix in (".bin", ".pt", ".pth", ".pkl")]
 
 
 def test_the_catalogue_is_complete() -> None:

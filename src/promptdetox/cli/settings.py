@@ -12,7 +12,7 @@ from typing import Any
 from promptdetox.config import RewriteConfig, flag_of, load_config
 
 _HELP = {
-    "model": "packaged model, folder, GGUF file or hub id",
+    "model": "shipped or packaged model, folder, GGUF file or hub id",
     "adapter": "folder of a LoRA adapter to merge into the model",
     "engine": "ctranslate2, transformers or fake",
     "compute_type": "precision of the built model: int8 or float32",

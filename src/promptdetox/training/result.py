@@ -32,7 +32,7 @@ meaning stays.
 - **Data.** `{data}`: {n_examples} pairs of {n_rows} rows; left out: {left_out}.
 - **Template.** {template} (sha256 {template_digest}).
 - **Trained.** {n_trained:,} of {n_all:,} parameters ({share:.2f} %), {n_steps} steps,
-  {minutes:.0f} minutes, seed {seed}.
+  seed {seed}.
 - **Validation.** {validation}
 - **Licence.** Apache-2.0, as the base model.
 
@@ -48,14 +48,12 @@ class Course:
         n_trained: Parameters that were trained.
         n_all: Parameters of the network, added ones included.
         n_steps: Steps taken.
-        seconds: From the first step to the last, of this process.
         history: What the loop logged.
     """
 
     n_trained: int
     n_all: int
     n_steps: int
-    seconds: float
     history: list[dict[str, Any]]
 
     @property
@@ -104,6 +102,7 @@ def write_result(
         work = Path(name)
         save(work)
         _halve(work / "adapter_model.safetensors")
+        _name_base(work / "adapter_config.json", config.model)
         card = _write_card(folder.name, config, template, examples, course)
         (work / "README.md").write_text(card, "utf-8")
         (work / "log.json").write_text(json.dumps(course.history, indent=1) + "\n", "utf-8")
@@ -118,6 +117,14 @@ def write_result(
                 with (work / file).open("rb") as opened:
                     os.fsync(opened.fileno())
                 os.replace(work / file, folder / file)
+
+
+def _name_base(path: Path, base: str) -> None:
+    """Name the base model as users do: peft writes the path that it had on this machine."""
+    settings = json.loads(path.read_text("utf-8"))
+    if "base_model_name_or_path" in settings:
+        settings["base_model_name_or_path"] = base
+        path.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
 
 
 def _halve(path: Path) -> None:
@@ -146,7 +153,6 @@ def _write_card(
         n_all=course.n_all,
         share=100 * course.n_trained / course.n_all,
         n_steps=course.n_steps,
-        minutes=course.seconds / 60,
         seed=config.seed,
         validation=_describe(course.best, config),
     )
