@@ -194,7 +194,7 @@ def test_own_word_list(run: Any, tmp_path: Path) -> None:
         (["rewrite", "missing.csv"], 4, "no such file: missing.csv"),
         (["rewrite", "--engine", "fakes", "x"], 6, "did you mean 'fake'?"),
         (["rewrite", "--template", "rewrite-chat", "x"], 6, "did you mean 'rewrite-chat.v1'?"),
-        (["rewrite", "--model", "smollm", "x"], 6, "did you mean 'smollm2-135m-instruct'?"),
+        (["rewrite", "--model", "smollm2-135m", "x"], 6, "did you mean 'smollm2-135m-instruct'?"),
         (["rewrite", "--model", "/nowhere", "x"], 5, "no such model: /nowhere"),
         (["rewrite", "--template", "no.toml", "x"], 4, "cannot read the template no.toml"),
         (["rewrite", *FAKE, "--detector", "none", "--lexicon", "x.txt", "x"], 6, "leave out one"),
