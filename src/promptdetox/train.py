@@ -16,6 +16,7 @@ from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.prompts.builder import PromptBuilder
 from promptdetox.prompts.template import Template, load_template
 from promptdetox.records import read_records
+from promptdetox.tasks import load_task
 from promptdetox.training.batches import plan_batches
 from promptdetox.training.checkpoints import find_checkpoint
 from promptdetox.training.examples import Examples, describe_left_out, read_examples
@@ -42,6 +43,7 @@ def train(config: TrainConfig, *, is_resumed: bool = False) -> Path:
     """
     import_torch()
     # Names are checked first: a misspelt one must not cost the seconds a model takes to load.
+    load_task(config.task)
     method = registry.resolve("method", config.method)
     template = load_template(config.template or "rewrite-tuned.v1")
     tagger = None if config.detector == "none" else load_tagger(config.detector)

@@ -117,6 +117,8 @@ def test_faults_come_before_the_model(recipe: dict[str, Any], tmp_path: Path) ->
     """A misspelt method, a file without pairs, and too many layers are one sentence each."""
     with pytest.raises(ConfigError, match="did you mean 'lora'"):
         train(TrainConfig(**{**recipe, "method": "lara"}))
+    with pytest.raises(ConfigError, match="unknown task 'classify'"):
+        train(TrainConfig(**recipe, task="classify"))
     with pytest.raises(ConfigError, match="expected at most 2, the layers"):
         train(TrainConfig(**recipe, method="top-layers", n_layers=3))
     (tmp_path / "none.jsonl").write_text('{"text": "alone"}\n')
