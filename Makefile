@@ -21,7 +21,7 @@ $(VENV)/.ready: pyproject.toml
 $(TEST_VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(TEST_VENV)
 	$(TEST_BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(TEST_BIN)/python -m pip install --quiet --disable-pip-version-check build ".[train,test]"
+	$(TEST_BIN)/python -m pip install --quiet --disable-pip-version-check build ".[hub,train,test]"
 	touch $@
 
 # Builds the wheel, installs it over the requirements, and tests a copy of the tests elsewhere, so

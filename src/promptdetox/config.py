@@ -89,19 +89,29 @@ class TrainConfig:
     """How `train` works: a recipe. Each field is also a flag of the command line."""
 
     data: str
-    """Pairs to learn from: a file with the columns text and target, or targets, a list."""
+    """What is learnt from: a file, or hf: and the name of a data set on the hub."""
 
     output: str
     """Folder that the result goes to."""
 
     dev: str | None = None
-    """Pairs to validate on; default: none, and the last step is the result."""
+    """What is validated on, likewise; default: none, and the last step is the result."""
 
     task: str = "rewrite"
-    """What is learnt."""
+    """What is learnt: rewrite, classify or tag."""
 
-    model: str = "smollm2-135m-instruct"
-    """Base model: a packaged one, a folder, a GGUF file or a hub id."""
+    model: str | None = None
+    """Base model: a packaged one, a folder, a GGUF file or a hub id; default: the task's."""
+
+    text_column: str = "text"
+    """Column of the text."""
+
+    target_column: str | None = None
+    """Rewrite: column of the target or of a list of targets; default: targets, or target."""
+
+    labels: tuple[str, ...] = ("label",)
+    """Classify: columns to learn, one head each. Numbers of 0 to 1 are probabilities, anything else
+    the names of classes; a row without a value teaches that head nothing."""
 
     method: str = "lora"
     """How it is learnt: a registered tuning method."""
@@ -111,6 +121,9 @@ class TrainConfig:
 
     detector: str = "lexicon-en.v1"
     """Leaves out targets in which it finds something, and judges validation; none: neither."""
+
+    references: Literal["all", "nearest"] = "all"
+    """Of a text with several targets, learn all, or the one with the highest chrF to the text."""
 
     epochs: float = 1.0
     """How often each pair is seen."""
@@ -141,6 +154,10 @@ class TrainConfig:
 
     label_smoothing: float = 0.0
     """Share of the probability that goes to all other tokens. Range: 0..1."""
+
+    unlikelihood: float = 0.0
+    """Rewrite: weight of the penalty on going on with the text where the target leaves it, so that
+    greedy decoding does not copy what it should replace."""
 
     dropout: float = 0.0
     """Of the method's own layers. Range: 0..1. On a CPU it is slow: measured with LoRA on
@@ -194,6 +211,28 @@ class TrainConfig:
     bf16: bool = False
     """Multiply in bfloat16; the trained weights stay in float32."""
 
+    adversarial: Literal["none", "fgm", "pgd"] = "none"
+    """Learn each batch a second time with its embeddings moved to where the loss is higher, by one
+    step (fgm) or several (pgd)."""
+
+    adversarial_epsilon: float = 0.1
+    """How far, as a share of the norm of an example's embeddings."""
+
+    adversarial_steps: int = 3
+    """Steps of pgd."""
+
+    augment: tuple[str, ...] = ()
+    """Add changed copies of texts: registered augmentations, drawn from in turn."""
+
+    augment_share: float = 0.3
+    """Share of the texts that get a changed copy. Range: 0..1."""
+
+    augment_model: str | None = None
+    """What writes synonyms and paraphrases; default: the base model of rewrite."""
+
+    translators: tuple[str, ...] = ()
+    """Two models for back-translation: there and back."""
+
     seed: int = 0
     """Of everything that is drawn."""
 
@@ -202,15 +241,21 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        for name, least in (("batch_size", 1), ("max_length", 8), ("rank", 1), ("eval_every", 1)):
+        for name, least in (
+            ("batch_size", 1),
+            ("max_length", 8),
+            ("rank", 1),
+            ("eval_every", 1),
+            ("adversarial_steps", 1),
+        ):
             if getattr(self, name) < least:
                 raise ConfigError(
                     f"{flag_of(name)} is {getattr(self, name)}: expected {least} or more."
                 )
-        for name in ("warmup", "label_smoothing", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
+        for name in ("warmup", "label_smoothing", "dropout", "augment_share"):
+            if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{flag_of(name)} is {getattr(self, name)}: expected 0 to 1.")
-        for name in ("epochs", "learning_rate"):
+        for name in ("epochs", "learning_rate", "adversarial_epsilon"):
             if not getattr(self, name) > 0:
                 raise ConfigError(
                     f"{flag_of(name)} is {getattr(self, name)}: expected more than 0."
@@ -249,8 +294,7 @@ def load_recipe(path: Path | None, overrides: Mapping[str, Any] | None = None) -
         ConfigError: Not TOML, an unknown key, a bad value, or no data or output.
     """
     table = _read_settings(TrainConfig, path, overrides)
-    if "targets" in table and isinstance(table["targets"], list):
-        table["targets"] = tuple(table["targets"])
+    table = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
     for name in ("data", "output"):
         if name not in table:
             raise ConfigError(f"{flag_of(name)} is missing: give it, or a recipe that has it.")

@@ -45,6 +45,16 @@ REGISTRY: dict[str, dict[str, str]] = {
         "rewrite-plain.v1": "promptdetox.prompts.templates:rewrite-plain.v1.toml",
         "rewrite-plain-few.v1": "promptdetox.prompts.templates:rewrite-plain-few.v1.toml",
         "rewrite-tuned.v1": "promptdetox.prompts.templates:rewrite-tuned.v1.toml",
+        "paraphrase-plain.v1": "promptdetox.prompts.templates:paraphrase-plain.v1.toml",
+        "synonyms-plain.v1": "promptdetox.prompts.templates:synonyms-plain.v1.toml",
+    },
+    "augmentation": {
+        "obfuscate": "promptdetox.augment.obfuscate:AUGMENTATION",
+        "case": "promptdetox.augment.case:AUGMENTATION",
+        "punctuation": "promptdetox.augment.punctuation:AUGMENTATION",
+        "synonyms": "promptdetox.augment.synonyms:AUGMENTATION",
+        "paraphrase": "promptdetox.augment.paraphrase:AUGMENTATION",
+        "back-translation": "promptdetox.augment.back_translation:AUGMENTATION",
     },
     "method": {
         "lora": "promptdetox.methods.lora:METHOD",
@@ -57,7 +67,16 @@ REGISTRY: dict[str, dict[str, str]] = {
         "top-layers": "promptdetox.methods.top_layers:METHOD",
         "full": "promptdetox.methods.full:METHOD",
     },
-    "task": {"rewrite": "promptdetox.tasks:rewrite.toml"},
+    "task": {
+        "rewrite": "promptdetox.tasks:rewrite.toml",
+        "classify": "promptdetox.tasks:classify.toml",
+        "tag": "promptdetox.tasks:tag.toml",
+    },
+    "objective": {
+        "rewriting": "promptdetox.objectives.rewriting:Rewriting",
+        "classification": "promptdetox.objectives.classification:Classification",
+        "tagging": "promptdetox.objectives.tagging:Tagging",
+    },
 }
 
 

@@ -48,7 +48,9 @@ def _split_line(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     import sentencex
 
     begin = at = start
-    for sentence in sentencex.segment("en", text[start:end]):
+    # sentencex takes no lone surrogates; each becomes one question mark, so offsets hold.
+    line = text[start:end].encode("utf-8", "replace").decode()
+    for sentence in sentencex.segment("en", line):
         following = at + len(sentence)
         if following - begin > MAX_CHARS and at > begin:
             yield begin, at

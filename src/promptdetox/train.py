@@ -1,27 +1,21 @@
-"""Learn an adapter from pairs: base -> examples -> method -> loop -> a folder to rewrite with."""
+"""Learn from data: recipe -> objective (base, examples) -> method -> loop -> a folder to use."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from promptdetox import registry
 from promptdetox.config import TrainConfig
-from promptdetox.detect import load_tagger
-from promptdetox.engines.transformers import import_torch, load_network
+from promptdetox.engines.ctranslate2 import n_cores
+from promptdetox.engines.transformers import import_torch
 from promptdetox.models.catalog import find_model
-from promptdetox.models.tokenizer import PromptTokenizer
-from promptdetox.prompts.builder import PromptBuilder
-from promptdetox.prompts.template import Template, load_template
-from promptdetox.records import read_records
+from promptdetox.models.fit import check_fit
 from promptdetox.tasks import load_task
-from promptdetox.training.batches import plan_batches
-from promptdetox.training.checkpoints import find_checkpoint
-from promptdetox.training.examples import Examples, describe_left_out, read_examples
-from promptdetox.training.result import Course, write_result
-from promptdetox.types import Tagger
+from promptdetox.training.objective import Objective
 
 log = logging.getLogger(__name__)
 
@@ -30,27 +24,34 @@ _OPTIMIZERS = {"adamw": "adamw_torch", "sgd": "sgd"}
 
 
 def train(config: TrainConfig, *, is_resumed: bool = False) -> Path:
-    """Train, and return the folder that `rewrite --model` takes.
+    """Train, and return the folder that holds the result.
+
+    Several processes, started by ``accelerate launch`` or ``torchrun``, share each batch.
 
     Args:
         config: The recipe.
         is_resumed: Go on from the newest whole checkpoint in the output folder, if there is one.
 
     Raises:
-        ConfigError: An unknown name, or a method that does not fit the base model.
-        DataError: No pair to learn from.
+        ConfigError: An unknown name, or a method or task that does not fit the base model.
+        DataError: Nothing to learn from.
+        FileError: The disk is full.
         ModelError: torch or the weights are missing, or the loss is not finite.
     """
     import_torch()
     # Names are checked first: a misspelt one must not cost the seconds a model takes to load.
-    load_task(config.task)
+    task = load_task(config.task)
+    config = replace(config, model=config.model or task.model)
     method = registry.resolve("method", config.method)
-    template = load_template(config.template or "rewrite-tuned.v1")
-    tagger = None if config.detector == "none" else load_tagger(config.detector)
-    source = find_model(config.model)
-    base = load_base(config, template)
-    examples = read_pairs(config, base, tagger)
-    network = method.attach(base.network, config, base.tokenizer)
+    kind_of_objective = registry.resolve("objective", task.objective)
+    check_fit(config, method, kind_of_objective.kinds)
+
+    from promptdetox.training.result import Course, write_result
+
+    source = find_model(config.model or "")
+    objective: Objective = kind_of_objective(config)
+    log.info("%s: %s", config.data, objective.examples.describe())
+    network = attach_method(config, objective)
     sizes = [(p.numel(), p.requires_grad) for p in network.parameters()]
     n_trained, n_all = sum(n for n, is_trained in sizes if is_trained), sum(n for n, _ in sizes)
     log.info(
@@ -60,135 +61,84 @@ def train(config: TrainConfig, *, is_resumed: bool = False) -> Path:
         f"{n_all:,}",
         100 * n_trained / n_all,
     )
-    trainer = build_trainer(config, base, network, examples, tagger)
-    checkpoint = None
-    if is_resumed:
-        checkpoint = find_checkpoint(Path(config.output, "checkpoints"))
-        log.info("going on from %s", checkpoint or "the start: there is no checkpoint yet")
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    course = Course(
-        n_trained=n_trained,
-        n_all=n_all,
-        n_steps=trainer.state.global_step,
-        history=trainer.state.log_history,
-    )
+    trainer = build_trainer(config, objective, network)
+    checkpoint = _find_checkpoint(config, trainer) if is_resumed else None
+    trainer.train(resume_from_checkpoint=checkpoint)
     folder = Path(config.output)
-    write_result(
-        folder,
-        save=lambda into: method.save(trainer.model, into),
-        config=config,
-        source=source,
-        template=template,
-        examples=examples,
-        course=course,
-    )
+    if trainer.is_world_process_zero():
+        write_result(
+            folder,
+            save=lambda into: objective.save(trainer.model, into, method.save),
+            config=config,
+            source=source,
+            objective=objective,
+            course=Course(
+                n_trained=n_trained,
+                n_all=n_all,
+                n_steps=trainer.state.global_step,
+                history=trainer.state.log_history,
+            ),
+        )
+    trainer.accelerator.wait_for_everyone()
     return folder
 
 
-@dataclass(frozen=True)
-class Base:
-    """The base model and what turns text into its tokens."""
-
-    network: Any
-    tokenizer: PromptTokenizer
-    builder: PromptBuilder
-    end_id: int
-
-    @property
-    def is_seq2seq(self) -> bool:
-        """True if prompt and target are two sequences."""
-        return bool(self.network.config.is_encoder_decoder)
-
-
-def load_base(config: TrainConfig, template: Template) -> Base:
-    """Return the base model, frozen or not, with everything drawn from the recipe's seed."""
+def attach_method(config: TrainConfig, objective: Objective) -> Any:
+    """Return what is trained, with everything drawn from the recipe's seed."""
     from transformers import set_seed
 
-    network, hf_tokenizer = load_network(config.model, threads=config.threads)
     set_seed(config.seed)
-    specials = {n: t for n in ("bos_token", "eos_token") if (t := getattr(hf_tokenizer, n))}
-    tokenizer = PromptTokenizer(
-        hf_tokenizer.backend_tokenizer.to_str(), bos_token=hf_tokenizer.bos_token
-    )
-    builder = PromptBuilder(
-        template,
-        chat_template=hf_tokenizer.chat_template,
-        special_tokens=specials,
-        count_tokens=lambda prompt: len(tokenizer.encode(prompt)),
-        max_tokens=config.max_length,
-    )
-    return Base(network, tokenizer, builder, int(hf_tokenizer.eos_token_id))
+    method = registry.resolve("method", config.method)
+    return objective.finish(method.attach(objective.network, config, objective.tokenizer))
 
 
-def read_pairs(config: TrainConfig, base: Base, tagger: Tagger | None) -> Examples:
-    """Return the examples of the recipe's data, and say what was left out."""
-    examples = read_examples(
-        read_records(Path(config.data)),
-        name=config.data,
-        builder=base.builder,
-        tokenizer=base.tokenizer,
-        end_id=base.end_id,
-        is_seq2seq=base.is_seq2seq,
-        max_length=config.max_length,
-        tagger=tagger,
-    )
-    log.info(
-        "%s: %d pairs of %d rows; left out: %s",
-        config.data,
-        len(examples.examples),
-        examples.n_rows,
-        describe_left_out(examples.left_out),
-    )
-    return examples
-
-
-def build_trainer(
-    config: TrainConfig,
-    base: Base,
-    network: Any,
-    examples: Examples,
-    tagger: Tagger | None,
-) -> Any:
+def build_trainer(config: TrainConfig, objective: Objective, network: Any) -> Any:
     """Return the loop, ready to train what the method attached to the network."""
+    import torch
     from transformers import EarlyStoppingCallback
 
-    from promptdetox.training.loss import collate
+    from promptdetox.training.adversarial import Attack
+    from promptdetox.training.batches import plan_batches, share_batches
     from promptdetox.training.trainer import DetoxTrainer
-    from promptdetox.training.validation import Validation
 
+    examples = objective.examples.examples
     plan = plan_batches(
-        [len(example) for example in examples.examples],
+        [len(example) for example in examples],
         batch_size=config.batch_size,
         n_epochs=config.epochs,
         seed=config.seed,
     )
-    measure = None
-    if config.dev is not None:
-        measure = Validation(
-            Path(config.dev),
-            n=config.n_dev,
-            builder=base.builder,
-            tokenizer=base.tokenizer,
-            end_id=base.end_id,
-            tagger=tagger,
-            is_seq2seq=base.is_seq2seq,
-        ).measure
+    settings = _trainer_settings(config, n_steps=len(plan))
+    n_processes = settings.world_size
+    # CTranslate2, where a model of it was used, has told OpenMP to use one thread.
+    torch.set_num_threads(config.threads or max(n_cores() // n_processes, 1))
+    steps = 1 if config.adversarial == "fgm" else config.adversarial_steps
     return DetoxTrainer(
         network,
-        _trainer_settings(config, n_steps=len(plan)),
-        batches=[[examples.examples[index] for index in batch] for batch in plan],
-        collate=lambda batch: collate(batch, pad_id=base.end_id, is_seq2seq=base.is_seq2seq),
-        is_seq2seq=base.is_seq2seq,
-        label_smoothing=config.label_smoothing,
-        measure=measure,
+        settings,
+        batches=[[examples[i] for i in part] for part in share_batches(plan, n_processes)],
+        objective=objective,
+        is_validated=config.dev is not None,
+        attack=None if config.adversarial == "none" else Attack(config.adversarial_epsilon, steps),
         callbacks=[EarlyStoppingCallback(config.patience)] if config.patience else [],
     )
+
+
+def _find_checkpoint(config: TrainConfig, trainer: Any) -> str | None:
+    from promptdetox.training.checkpoints import find_checkpoint
+
+    with trainer.args.main_process_first(desc="looking for a checkpoint"):
+        found = find_checkpoint(Path(config.output, "checkpoints"))
+    log.info("going on from %s", found or "the start: there is no checkpoint yet")
+    return None if found is None else str(found)
 
 
 def _trainer_settings(config: TrainConfig, *, n_steps: int) -> Any:
     import torch
     from transformers import TrainingArguments
 
+    has_gpu = torch.cuda.is_available()
+    is_shared = int(os.environ.get("WORLD_SIZE", "1")) > 1  # set by torchrun and accelerate
     return TrainingArguments(
         output_dir=str(Path(config.output, "checkpoints")),
         per_device_train_batch_size=1,  # a batch of theirs is one of ours
@@ -214,5 +164,6 @@ def _trainer_settings(config: TrainConfig, *, n_steps: int) -> Any:
         report_to=[],
         remove_unused_columns=False,
         dataloader_pin_memory=False,
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=not has_gpu,
+        ddp_backend="gloo" if is_shared and not has_gpu else None,
     )

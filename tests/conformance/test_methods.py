@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from promptdetox import registry
 from promptdetox.config import TrainConfig
+from promptdetox.detect import load_tagger
 from promptdetox.engines.ctranslate2 import CTranslate2Generator
 from promptdetox.engines.transformers import TransformersGenerator, load_network
 from promptdetox.errors import ModelError
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.train import train
+from promptdetox.training.learnt import load_learnt
 from promptdetox.types import Decoding, Prompt, Segment
 
 METHODS = registry.names("method")
@@ -87,6 +90,43 @@ def test_it_learns_and_comes_back(method: str, model: Path, pairs: Path, tmp_pat
     assert engine.template == "rewrite-tuned.v1"
     assert engine.digest != TransformersGenerator.load(str(model)).digest
     assert scores(engine) != scores(TransformersGenerator.load(str(model)))
+
+
+LABELLED: list[dict[str, Any]] = [
+    {"text": f"{'you idiot' if i % 2 else 'dear fox'} {w}", "label": i % 2, "tone": "ab"[i % 2]}
+    for i, w in enumerate(["quick", "brown", "lazy", "dog", "jumps", "over"] * 4)
+]
+TAGGED: list[dict[str, Any]] = [
+    {"text": f"{w} idiot {w}", "spans": [[len(w) + 1, len(w) + 6]]} for w in ("a", "fox")
+]
+
+
+@pytest.mark.parametrize("task", ["classify", "tag"])
+def test_it_learns_on_a_masked_encoder(
+    method: str, task: str, tiny_bert: Path, tmp_path: Path
+) -> None:
+    """The loss falls, and the folder says what the trained network said."""
+    data = tmp_path / "data.jsonl"
+    rows = LABELLED if task == "classify" else TAGGED * 12
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = config_for(method, tiny_bert, data, tmp_path / "out", task=task, dev=str(data))
+    output = train(TrainConfig(**{**vars(config), "labels": ("label", "tone"), "epochs": 6}))
+    log = json.loads((output / "log.json").read_text())
+    losses = [entry["loss"] for entry in log if "loss" in entry]
+    assert sum(losses[-6:]) < sum(losses[:6])
+    learnt = load_learnt(output)
+    if task == "classify":
+        says = learnt.score([row["text"] for row in rows])
+        labels = [row["label"] for row in rows]
+        auc = roc_auc_score(labels, [said["label"] for said in says])
+        assert auc == pytest.approx(log[-2]["eval_label_auc"], abs=0.02)  # weights are float16
+        assert all(sum(said["tone"].values()) == pytest.approx(1) for said in says)
+    else:
+        spans = load_tagger(str(output)).tag([row["text"] for row in rows])
+        assert len(spans) == len(rows)
+        assert all(0 < span.score <= 1 and span.reason == "TOXIC" for row in spans for span in row)
+    with pytest.raises(ModelError):
+        CTranslate2Generator.load(str(output))
 
 
 def test_only_the_method_is_trained(method: str, model: Path) -> None:

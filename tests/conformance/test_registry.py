@@ -31,13 +31,15 @@ METHODS = {
         "score",
     },
     "encoder": {"load", "digest", "encode"},
-    "method": {"name", "attach", "save", "load"},
+    "method": {"name", "check", "attach", "save", "load"},
+    "augmentation": {"name", "apply", "is_local"},
     "scorer": {"name", "higher_is_better", "needs_references", "signature", "score"},
 }
 FOLDERS = {
     "scorers": ("scorer", {"rows"}),
-    "spans": ("tagger", set()),
+    "spans": ("tagger", {"learnt"}),
     "engines": ("generator", {"answers"}),
+    "augment": ("augmentation", {"asking", "context", "words"}),
     "methods": ("method", {"layers", "own_adapter", "peft_adapter"}),
 }
 
@@ -48,6 +50,8 @@ TEMPLATES = {
     "rewrite-plain.v1": "8393ffb7956493fb",
     "rewrite-plain-few.v1": "72d4d8106a4a6c76",
     "rewrite-tuned.v1": "0eab34e913ccdd98",
+    "paraphrase-plain.v1": "4ed97f5606a968b1",
+    "synonyms-plain.v1": "7fb212b87fd290a8",
 }
 
 
@@ -75,7 +79,7 @@ def test_every_file_is_registered_once(folder: str) -> None:
 @pytest.mark.parametrize(("kind", "name"), ENTRIES)
 def test_every_part_names_its_source(kind: str, name: str) -> None:
     """Parts made from a paper or a reference say which."""
-    if kind in ("scorer", "tagger", "baseline", "architecture", "method"):
+    if kind in ("scorer", "tagger", "baseline", "architecture", "method", "augmentation"):
         module = registry.locate(kind, name)[0]
         path = PACKAGE.parent / f"{module.replace('.', '/')}.py"
         assert "Source:" in path.read_text("utf-8")

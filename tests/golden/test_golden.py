@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from promptdetox import registry
+from promptdetox.augment.context import Augmentation, Augmenting
 from promptdetox.config import TrainConfig
 from promptdetox.engines.fake import FakeGenerator
 from promptdetox.engines.transformers import load_network
@@ -250,6 +251,40 @@ def check_method(name: str, row: dict[str, Any], request: pytest.FixtureRequest)
     assert shapes == row["trained"]
 
 
+def check_augmentation(name: str, row: dict[str, Any], request: pytest.FixtureRequest) -> None:
+    """A text has exactly this variant, where each model gives the answer in the row."""
+    answers = row.get("answers", {})
+    context = Augmenting(
+        load_generator=lambda model: FakeGenerator(lambda _: answers[model]),
+        tagger=registry.resolve("tagger", "lexicon-en.v1")(),
+        model="model",
+        translators=("there", "back"),
+    )
+    augmentation: Augmentation = registry.resolve("augmentation", name)
+    found = (augmentation.name, augmentation.is_local, augmentation.apply([row["text"]], context))
+    assert found == (name, row["is_local"], [row["output"]])
+
+
+def check_objective(name: str, row: dict[str, Any], request: pytest.FixtureRequest) -> None:
+    """An objective makes exactly this batch of a row, and this loss with heads of zeros."""
+    import torch
+
+    data = request.getfixturevalue("tmp_path") / "rows.jsonl"
+    data.write_text("".join(json.dumps(item) + "\n" for item in row["rows"]))
+    model = request.getfixturevalue(row["model"])
+    config = TrainConfig(data=str(data), output="out", task=name, model=str(model))
+    objective = registry.resolve("objective", name)(config)
+    batch = objective.collate(objective.examples.examples)
+    assert batch["input_ids"].tolist() == row["input_ids"]
+    assert batch["labels"].tolist() == row["labels"]
+    network = objective.finish(objective.network)
+    with torch.no_grad():
+        for head in getattr(network, "heads", []):
+            head.weight.zero_()
+            head.bias.zero_()
+        assert round(float(objective.loss(network, batch)), 4) == row["loss"]
+
+
 def check_task(name: str, row: dict[str, Any], request: pytest.FixtureRequest) -> None:
     """A task says exactly this."""
     said = {
@@ -267,6 +302,8 @@ CHECKS: dict[str, Check] = {
     "baseline": check_baseline,
     "template": check_template,
     "method": check_method,
+    "augmentation": check_augmentation,
+    "objective": check_objective,
     "task": check_task,
 }
 

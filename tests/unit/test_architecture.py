@@ -18,9 +18,9 @@ LAYERS = [
     ["records", "segment", "edits", "tasks"],
     ["models"],
     ["prompts"],
-    ["engines", "spans", "scorers", "methods", "training"],
-    ["detect", "baselines", "rewrite", "train"],
-    ["evaluate", "apply", "doctor"],
+    ["engines", "spans", "scorers", "augment", "methods", "training"],
+    ["detect", "baselines", "objectives", "rewrite", "train"],
+    ["evaluate", "apply", "doctor", "search"],
     ["cli"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -90,7 +90,16 @@ def test_every_module_has_its_layer() -> None:
 
 def test_importing_loads_nothing_heavy() -> None:
     """`import promptdetox` and the command line's parser load no torch, transformers or numpy."""
-    heavy = ("torch", "transformers", "numpy", "pyarrow", "ctranslate2", "tokenizers", "sacrebleu")
+    heavy = (
+        "torch",
+        "transformers",
+        "numpy",
+        "pyarrow",
+        "ctranslate2",
+        "tokenizers",
+        "sacrebleu",
+        "optuna",
+    )
     code = (
         "import sys, promptdetox.cli; promptdetox.cli.build_parser(); "
         f"print([m for m in {heavy} if m in sys.modules])"

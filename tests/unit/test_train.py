@@ -53,7 +53,7 @@ def test_the_best_validation_is_the_result(recipe: dict[str, Any]) -> None:
     learnt = json.loads((output / "promptdetox.json").read_text())
     best = max(entry["eval_score"] for entry in log if "eval_score" in entry)
     assert learnt["figures"]["score"] == best
-    assert "greedy: chrf" in (output / "README.md").read_text()
+    assert "On the first 4 rows of `pairs.jsonl`: score" in (output / "README.md").read_text()
 
 
 def test_early_stopping(recipe: dict[str, Any]) -> None:
@@ -117,8 +117,12 @@ def test_faults_come_before_the_model(recipe: dict[str, Any], tmp_path: Path) ->
     """A misspelt method, a file without pairs, and too many layers are one sentence each."""
     with pytest.raises(ConfigError, match="did you mean 'lora'"):
         train(TrainConfig(**{**recipe, "method": "lara"}))
-    with pytest.raises(ConfigError, match="unknown task 'classify'"):
-        train(TrainConfig(**recipe, task="classify"))
+    with pytest.raises(ConfigError, match="unknown task 'clasify': did you mean 'classify'"):
+        train(TrainConfig(**recipe, task="clasify"))
+    with pytest.raises(ConfigError, match=r"--task tag needs a masked encoder, and .* is a causal"):
+        train(TrainConfig(**recipe, task="tag"))
+    with pytest.raises(ConfigError, match="no such layer; expected some of down_proj"):
+        train(TrainConfig(**recipe, targets=("q_poj",)))
     with pytest.raises(ConfigError, match="expected at most 2, the layers"):
         train(TrainConfig(**recipe, method="top-layers", n_layers=3))
     (tmp_path / "none.jsonl").write_text('{"text": "alone"}\n')

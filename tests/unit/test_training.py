@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptdetox.config import TrainConfig, load_recipe
@@ -18,7 +18,8 @@ from promptdetox.prompts.builder import PromptBuilder
 from promptdetox.prompts.template import load_template
 from promptdetox.records import read_records
 from promptdetox.training.batches import plan_batches
-from promptdetox.training.examples import read_examples
+from promptdetox.training.examples import encode_pairs, read_pairs
+from promptdetox.training.objective import Examples
 
 
 def read(tokenizer: PromptTokenizer, path: Path, rows: list[dict[str, Any]], **more: Any) -> Any:
@@ -31,8 +32,19 @@ def read(tokenizer: PromptTokenizer, path: Path, rows: list[dict[str, Any]], **m
         count_tokens=lambda prompt: len(tokenizer.encode(prompt)),
         max_tokens=256,
     )
-    settings = {"end_id": 0, "is_seq2seq": False, "max_length": 256, "name": path.name, **more}
-    return read_examples(read_records(path), builder=builder, tokenizer=tokenizer, **settings)
+    found = Examples()
+    pairs = read_pairs(read_records(path), found, name=path.name, **more)
+    encode_pairs(
+        pairs,
+        found,
+        name=path.name,
+        builder=builder,
+        tokenizer=tokenizer,
+        end_id=0,
+        is_seq2seq=False,
+        max_length=256,
+    )
+    return found
 
 
 def test_a_pair_is_prompt_and_target(plain_tokenizer: PromptTokenizer, tmp_path: Path) -> None:
@@ -80,6 +92,25 @@ def test_no_pair_is_an_error(plain_tokenizer: PromptTokenizer, tmp_path: Path) -
         read(plain_tokenizer, tmp_path / "p.jsonl", [{"text": "alone"}])
 
 
+def test_only_the_nearest_target(plain_tokenizer: PromptTokenizer, tmp_path: Path) -> None:
+    """Of several targets the one most like the text is kept, and the others are counted."""
+    rows = [{"text": "you are an idiot", "targets": ["how unwise", "you are unwise", "be wise"]}]
+    found = read(plain_tokenizer, tmp_path / "p.jsonl", rows, references="nearest")
+    (example,) = found.examples
+    assert plain_tokenizer.decode(example.target[:-1]) == " you are unwise"
+    assert dict(found.left_out) == {"target further from the text": 2}
+
+
+def test_another_column(plain_tokenizer: PromptTokenizer, tmp_path: Path) -> None:
+    """The targets may stand in a column of another name."""
+    rows = [{"text": "you idiot", "neutral": "you person", "target": "not this"}]
+    found = read(plain_tokenizer, tmp_path / "p.jsonl", rows, target_column="neutral")
+    assert plain_tokenizer.decode(found.examples[0].target[:-1]) == " you person"
+    with pytest.raises(DataError, match="expected the columns text and the column polite"):
+        read(plain_tokenizer, tmp_path / "p.jsonl", rows, target_column="polite")
+
+
+@settings(deadline=None)
 @given(
     st.lists(st.integers(1, 80), min_size=1, max_size=300),
     st.integers(1, 40),
@@ -107,7 +138,7 @@ def test_batches_hold_like_lengths() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"),
+    ("given_settings", "expected"),
     [
         ({"output": "o"}, "--data is missing"),
         ({"data": "d", "output": "o", "epocs": 1}, "did you mean 'epochs'"),
@@ -119,10 +150,10 @@ def test_batches_hold_like_lengths() -> None:
         ({"data": "d", "output": "o", "targets": (1,)}, "--targets is (1,): expected a list"),
     ],
 )
-def test_bad_recipes(settings: dict[str, Any], expected: str) -> None:
+def test_bad_recipes(given_settings: dict[str, Any], expected: str) -> None:
     """Each fault in a recipe is one sentence that names the flag."""
     with pytest.raises(ConfigError) as caught:
-        load_recipe(None, settings)
+        load_recipe(None, given_settings)
     assert expected in str(caught.value)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import sys
 from dataclasses import fields
 from typing import Any
@@ -11,14 +13,20 @@ from promptdetox.cli.settings import add_settings, add_verbosity, example_epilog
 from promptdetox.config import TrainConfig, load_recipe
 
 _HELP = {
-    "data": "pairs to learn from: columns text and target, or targets, a list",
+    "data": "what is learnt from: a file, or hf:name; rewrite: columns text and target, or "
+    "targets, a list; classify: text and --labels; tag: text and spans, or a .conll file",
     "output": "folder that the result goes to",
-    "dev": "pairs to validate on; the best step is the result (default: none, the last step is)",
-    "task": "what is learnt",
-    "model": "base model: a packaged one, a folder, a GGUF file or a hub id",
+    "dev": "what is validated on; the best step is the result (default: none, the last step is)",
+    "task": "what is learnt: rewrite, classify or tag",
+    "model": "base model: a packaged one, a folder, a GGUF file or a hub id (default: "
+    "smollm2-135m-instruct for rewrite, all-minilm-l6-v2 for classify and tag)",
+    "text_column": "column of the text",
+    "target_column": "rewrite: column of the targets (default: targets, or target)",
+    "labels": "classify: columns to learn (default: label)",
     "method": "tuning method",
     "template": "prompt template: a name or a TOML file (default: rewrite-tuned.v1)",
     "detector": "leaves out targets in which it finds something; none keeps all",
+    "references": "of several targets learn all, or the one nearest to the text",
     "epochs": "how often each pair is seen",
     "batch_size": "pairs a step",
     "max_length": "tokens of prompt and target; longer pairs are left out, and counted",
@@ -29,6 +37,7 @@ _HELP = {
     "weight_decay": "of the trained weights",
     "max_grad_norm": "gradients are clipped to this norm; 0: never",
     "label_smoothing": "share of the probability that goes to all other tokens",
+    "unlikelihood": "rewrite: weight of the penalty on copying what the target leaves out",
     "dropout": "of the method's own layers",
     "rank": "LoRA: rank of the matrices",
     "alpha": "LoRA: scale is alpha / rank; 0: twice the rank",
@@ -46,6 +55,13 @@ _HELP = {
     "n_dev": "pairs to validate on",
     "patience": "stop after so many validations without a better score; 0: never",
     "bf16": "multiply in bfloat16",
+    "adversarial": "learn moved embeddings too: none, fgm (one step) or pgd (several)",
+    "adversarial_epsilon": "how far they move, as a share of their norm",
+    "adversarial_steps": "steps of pgd",
+    "augment": "add changed copies of texts, made by these augmentations",
+    "augment_share": "share of the texts that get one",
+    "augment_model": "what writes synonyms and paraphrases (default: smollm2-135m-instruct)",
+    "translators": "two models for back-translation: there and back",
     "seed": "of everything that is drawn",
     "threads": "threads of torch (default: one a core)",
 }
@@ -80,7 +96,12 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb and return the exit code."""
     from promptdetox.train import train
 
+    # torchrun and accelerate start one process a device; the first one speaks for all.
+    is_first = os.environ.get("RANK", "0") == "0"
+    if not is_first:
+        logging.getLogger("promptdetox").setLevel(logging.ERROR)
     overrides = {field.name: getattr(args, field.name) for field in fields(TrainConfig)}
     folder = train(load_recipe(args.config, overrides), is_resumed=args.resume == "auto")
-    sys.stdout.write(f"{folder}\n")
+    if is_first:
+        sys.stdout.write(f"{folder}\n")
     return 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from promptdetox import registry
@@ -214,7 +216,8 @@ class TransformersEncoder:
         source = find_model(model)
         folder, options = _loading_options(source)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
-        network = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32, **options)
+        with _quietly(transformers):
+            network = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32, **options)
         return cls(network, tokenizer, digest=_digest_of(source.definition_files()))
 
     @property
@@ -264,7 +267,8 @@ def load_network(model: str, *, threads: int | None = None) -> tuple[Any, Any]:
         config = transformers.AutoConfig.from_pretrained(folder, **options)
         kind = "Seq2SeqLM" if config.is_encoder_decoder else "CausalLM"
         loader = getattr(transformers, f"AutoModelFor{kind}")
-        network = loader.from_pretrained(folder, dtype=torch.float32, **options)
+        with _quietly(transformers):
+            network = loader.from_pretrained(folder, dtype=torch.float32, **options)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"transformers cannot load {source.path}: {error}") from error
     # GGUF weights are float32 by now, and may be trained; transformers still calls them quantised.
@@ -272,6 +276,45 @@ def load_network(model: str, *, threads: int | None = None) -> tuple[Any, Any]:
     if hasattr(network.config, "quantization_config"):
         del network.config.quantization_config
     return network, tokenizer
+
+
+def load_encoder_network(model: str, *, threads: int | None = None) -> tuple[Any, Any]:
+    """Return the network, in float32 and without a pooler, and the tokenizer of an encoder.
+
+    Raises:
+        ModelError: torch is not installed, or the model cannot be loaded.
+    """
+    torch, transformers = import_torch()
+    torch.set_num_threads(threads or n_cores())
+    source = find_model(model)
+    folder, options = _loading_options(source)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
+        config = transformers.AutoConfig.from_pretrained(folder, **options)
+        kind = transformers.MODEL_MAPPING[type(config)]
+        # Heads read the hidden states; a pooler would be trained by nothing.
+        has_pooler = "add_pooling_layer" in inspect.signature(kind.__init__).parameters
+        no_pooler = {"add_pooling_layer": False} if has_pooler else {}
+        with _quietly(transformers):
+            network = kind.from_pretrained(folder, dtype=torch.float32, **options, **no_pooler)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"transformers cannot load {source.path}: {error}") from error
+    return network, tokenizer
+
+
+@contextmanager
+def _quietly(transformers: Any) -> Iterator[None]:
+    """Keep transformers' progress bars and reports of unused weights away from the user."""
+    logging_of = transformers.utils.logging
+    had_bars, verbosity = logging_of.is_progress_bar_enabled(), logging_of.get_verbosity()
+    logging_of.disable_progress_bar()
+    logging_of.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging_of.set_verbosity(verbosity)
+        if had_bars:
+            logging_of.enable_progress_bar()
 
 
 def _loading_options(source: ModelSource) -> tuple[str, dict[str, Any]]:

@@ -26,24 +26,32 @@ _ATTENTION = (
 _FEED_FORWARD = ("down_proj", "mlp.c_proj", "fc2", "DenseReluDense.wo", "output.dense")
 
 
+def _find_ends(network: Any, config: TrainConfig) -> list[Any]:
+    """Return the last linear layer of each block."""
+    wanted = (*_FEED_FORWARD, *(_ATTENTION if config.placement == "houlsby" else ()))
+    return [
+        module
+        for name, module in network.named_modules()
+        if layer_of(f"{name}.") is not None
+        and name.endswith(wanted)
+        and not (config.placement == "pfeiffer" and name.endswith(_ATTENTION))
+    ]
+
+
 def prepare(network: Any, config: TrainConfig) -> None:
-    """Put a bottleneck behind the last linear layer of each block.
+    """Put a bottleneck behind the last linear layer of each block."""
+    for module in _find_ends(network, config):
+        module.register_module("adapter", _bottleneck(module, config.bottleneck))
+        module.register_forward_hook(_add_adapter)
+
+
+def check(network: Any, config: TrainConfig) -> None:
+    """Check that the ends of the blocks are known.
 
     Raises:
         ConfigError: No such layer is known in this family of models.
     """
-    wanted = (*_FEED_FORWARD, *(_ATTENTION if config.placement == "houlsby" else ()))
-    n_found = 0
-    for name, module in list(network.named_modules()):
-        is_attention = name.endswith(_ATTENTION)
-        if layer_of(f"{name}.") is None or not name.endswith(wanted):
-            continue
-        if is_attention and config.placement == "pfeiffer":
-            continue
-        module.register_module("adapter", _bottleneck(module, config.bottleneck))
-        module.register_forward_hook(_add_adapter)
-        n_found += 1
-    if not n_found:
+    if not _find_ends(network, config):
         raise ConfigError(
             f"bottleneck adapters do not know where a {network.config.model_type} model's blocks "
             "end: choose lora."
@@ -68,4 +76,4 @@ def _add_adapter(module: Any, _: Any, output: Any) -> Any:
     return output + module.adapter(output)
 
 
-METHOD = OwnMethod("bottleneck", prepare, ("bottleneck", "placement"))
+METHOD = OwnMethod("bottleneck", prepare, ("bottleneck", "placement"), check)

@@ -27,17 +27,21 @@ class OwnMethod:
         prepare: Changes the network in place and makes exactly the trained weights require a
             gradient.
         fields: Settings that `load` needs to prepare a network again.
+        check: Raises ConfigError if the method does not fit a network, whose weights need not be
+            there.
     """
 
     name: str
     prepare: Callable[[Any, TrainConfig], None]
     fields: tuple[str, ...] = ()
+    check: Callable[[Any, TrainConfig], None] = lambda network, config: None
 
     def attach(self, network: Any, config: TrainConfig, tokenizer: PromptTokenizer) -> Any:
         """Return the network with the method attached and all else frozen."""
         return self._attach(network, config)
 
     def _attach(self, network: Any, config: TrainConfig) -> Any:
+        self.check(network, config)
         network.requires_grad_(False)
         self.prepare(network, config)
         network.promptdetox_method = {

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from promptdetox.config import TrainConfig
+from promptdetox.errors import ConfigError
+from promptdetox.methods.layers import linear_names
 from promptdetox.models.tokenizer import PromptTokenizer
 
 
 def task_type(network: Any) -> str:
     """Return what peft calls this kind of network."""
-    return "SEQ_2_SEQ_LM" if network.config.is_encoder_decoder else "CAUSAL_LM"
+    if network.config.is_encoder_decoder:
+        return "SEQ_2_SEQ_LM"
+    # An encoder without heads has no output layer.
+    return "CAUSAL_LM" if network.get_output_embeddings() is not None else "FEATURE_EXTRACTION"
 
 
 def caching_of(network: Any) -> dict[str, bool]:
@@ -40,9 +45,39 @@ class PeftMethod:
     build_config: Callable[[Any, TrainConfig], Any]
     initialise: Callable[[Any, TrainConfig, PromptTokenizer], None] | None = None
 
+    def check(self, network: Any, config: TrainConfig) -> None:
+        """Check that the method fits a network, whose weights need not be there.
+
+        Raises:
+            ConfigError: It does not.
+        """
+        settings = self.build_config(network, config)
+        wanted = getattr(settings, "target_modules", None)
+        if isinstance(wanted, str) or wanted is None:
+            return
+        names = linear_names(network)
+        kind = network.config.model_type
+        if not wanted:
+            raise ConfigError(
+                f"{self.name} does not know the layers of a {kind} model: choose lora."
+            )
+        missing = [w for w in wanted if not any(f".{n}".endswith(f".{w}") for n in names)]
+        if missing:
+            layers = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in names}))
+            raise ConfigError(
+                f"--targets {missing[0]}: a {kind} model has no such layer; expected some of "
+                f"{layers}."
+            )
+
     def attach(self, network: Any, config: TrainConfig, tokenizer: PromptTokenizer) -> Any:
-        """Return the network with the method attached and all else frozen."""
+        """Return the network with the method attached and all else frozen.
+
+        Raises:
+            ConfigError: It does not fit.
+        """
         import peft
+
+        self.check(network, config)
 
         attached = peft.get_peft_model(network, self.build_config(network, config))
         if self.initialise is not None:

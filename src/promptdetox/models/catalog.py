@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from promptdetox.config import RewriteConfig
-from promptdetox.errors import ModelError, unknown_name
+from promptdetox.errors import ConfigError, ModelError, unknown_name
 from promptdetox.models.checkpoint import read_json
 
 # Says what an adapter was learnt on, and with which template.
@@ -156,9 +156,40 @@ def find_model(name: str) -> ModelSource:
         )
     if path.suffix == ".gguf" or name.startswith((".", "/", "~")):
         raise ModelError(f"no such model: {name} is neither a folder nor a file; check the path.")
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return _find_on_hub(name)
+    if _is_hub_id(name):
+        folder = _fetch(name, "snapshot_download", allow_patterns=_HUB_FILES)
+        return ModelSource(name=name, path=folder, origin="hub")
     raise unknown_name("model", name, [*catalog, *shipped_models()])
+
+
+def read_model_config(name: str) -> dict[str, Any]:
+    """Return the ``config.json`` of a base model; of a hub id, only that file is fetched.
+
+    Of a GGUF file, which has none, only the type is known.
+
+    Raises:
+        ConfigError: There is no such model, or it is a result of training.
+        ModelError: It is not here, or the hub cannot be reached.
+    """
+    if _is_hub_id(name):
+        return read_json(_fetch(name, "hf_hub_download", "config.json"))
+    source = find_model(name)
+    if source.adapter is not None:
+        base = read_json(source.adapter / LEARNT_FILE)["base"]
+        raise ConfigError(f"{name} is a result of training: train on its base model, {base}.")
+    if source.path.is_file():
+        return {"model_type": "llama"}
+    return read_json(source.path / "config.json")
+
+
+def _is_hub_id(name: str) -> bool:
+    return (
+        name not in read_catalog()
+        and name.count("/") == 1
+        and not name.startswith((".", "/", "~"))
+        and not Path(name).expanduser().exists()
+        and Path(name).suffix != ".gguf"
+    )
 
 
 def shipped_folder() -> Path:
@@ -210,7 +241,8 @@ def _find_learnt(name: str, folder: Path) -> ModelSource:
     )
 
 
-def _find_on_hub(name: str) -> ModelSource:
+def _fetch(name: str, function: str, *arguments: str, **options: Any) -> Path:
+    """Return what a function of huggingface_hub fetches of a model."""
     try:
         import huggingface_hub
     except ImportError as error:
@@ -219,10 +251,9 @@ def _find_on_hub(name: str) -> ModelSource:
             "huggingface_hub: run `pip install 'promptdetox[hub]'` or give a folder."
         ) from error
     try:
-        folder = huggingface_hub.snapshot_download(name, allow_patterns=_HUB_FILES)
+        return Path(getattr(huggingface_hub, function)(name, *arguments, **options))
     except Exception as error:  # the hub raises a dozen kinds; each means the same to the user
         raise ModelError(
             f"cannot get {name!r} from the hub ({type(error).__name__}): check the id and the "
             "network, or download it elsewhere and give the folder."
         ) from error
-    return ModelSource(name=name, path=Path(folder), origin="hub")

@@ -86,6 +86,20 @@ class PromptTokenizer:
         # A unigram vocabulary may hold a control token as a word: drop it.
         return [i for i in ids if i not in self._special_ids]
 
+    def encode_text(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Return the ids of a text in the tokenizer's own frame, as masked encoders read it.
+
+        Args:
+            text: From outside; none of its characters becomes a control token.
+
+        Returns:
+            Ids (``[CLS]`` … ``[SEP]``), and for each the (start, end) of its code points; empty
+            for a control token.
+        """
+        with self._lock:
+            found = self._tokenizer.encode(text.encode("utf-8", "replace").decode("utf-8"))
+        return list(found.ids), list(found.offsets)
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of generated ids, control tokens left out."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)

@@ -159,11 +159,16 @@ def _to_python(column: Any, name: str) -> list[Any]:
     return [None if text is None else text.replace(" ", "T", 1) for text in texts]
 
 
-def targets_of(row: Mapping[str, Any]) -> list[str]:
+def targets_of(row: Mapping[str, Any], column: str | None = None) -> list[str]:
     """Return the targets of a pair: the column ``targets``, a list or one, else ``target``.
 
     What is no string or has only white space is left out.
+
+    Args:
+        row: The columns.
+        column: Another column, a list or one.
     """
-    found = row.get("targets") or row.get("target") or []
+    found = row.get(column) if column else row.get("targets") or row.get("target")
+    found = found or []
     listed = found if isinstance(found, list | tuple) else [found]
     return [target for target in listed if isinstance(target, str) and target.strip()]

@@ -16,6 +16,8 @@ class Task:
 
     Attributes:
         name: Registered name.
+        objective: How it is learnt, by registered name.
+        model: Base model that it is learnt on by default.
         chat_template: Default prompt template of chat models.
         plain_template: Default prompt template of models without a chat template.
         text_column: Column of the input in training and test files.
@@ -25,12 +27,14 @@ class Task:
     """
 
     name: str
-    chat_template: str
-    plain_template: str
+    objective: str
+    model: str
     text_column: str
     target_column: str
-    scorers: tuple[str, ...]
-    baselines: tuple[str, ...]
+    chat_template: str = ""
+    plain_template: str = ""
+    scorers: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
 
 
 def load_task(name: str) -> Task:
@@ -45,6 +49,5 @@ def load_task(name: str) -> Task:
     for key in table:
         if key not in known:
             raise unknown_name(f"key in the task {name}", key, known)
-    for key in ("scorers", "baselines"):
-        table[key] = tuple(table[key])
+    table = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
     return Task(name=name, **table)

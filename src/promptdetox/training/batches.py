@@ -32,6 +32,22 @@ def plan_batches(
     return batches
 
 
+def share_batches(batches: Sequence[list[int]], n_processes: int) -> list[list[int]]:
+    """Return the parts of batches that processes take in turn: a step is `n_processes` of them.
+
+    Examples of one batch are of like length, and so are its parts.
+
+    Args:
+        batches: What `plan_batches` returns.
+        n_processes: Of this run; a batch with fewer examples gives some of them twice.
+    """
+    return [
+        part or batch
+        for batch in batches
+        for part in (batch[at::n_processes] for at in range(n_processes))
+    ]
+
+
 def _plan_epoch(
     lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int
 ) -> Iterator[list[int]]:

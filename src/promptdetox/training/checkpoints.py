@@ -39,18 +39,27 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
+def _newest_first(folder: Path) -> list[Path]:
+    numbered = [
+        (int(number), path)
+        for path in folder.glob("checkpoint-*")
+        if (number := path.name.rpartition("-")[2]).isdigit()
+    ]
+    return [path for _, path in sorted(numbered, reverse=True)]
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """Return the newest whole checkpoint; broken ones are left where they are."""
+    return next((path for path in _newest_first(folder) if is_whole(path)), None)
+
+
 def find_checkpoint(folder: Path) -> Path | None:
     """Return the newest whole checkpoint; broken ones are said and removed.
 
     Args:
         folder: Holds ``checkpoint-<step>`` folders.
     """
-    numbered = [
-        (int(number), path)
-        for path in folder.glob("checkpoint-*")
-        if (number := path.name.rpartition("-")[2]).isdigit()
-    ]
-    for _, path in sorted(numbered, reverse=True):
+    for path in _newest_first(folder):
         if is_whole(path):
             return path
         log.warning("%s is damaged or unfinished: it is removed, the one before is used", path)

@@ -1,47 +1,82 @@
-"""Pairs of a file -> token ids of prompt and target; what cannot be learnt from is counted."""
+"""Rows -> pairs -> token ids of prompt and target; what cannot be learnt from is counted."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any, Literal
 
+from promptdetox import registry
 from promptdetox.errors import DataError
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.prompts.builder import PromptBuilder
 from promptdetox.records.rows import targets_of
-from promptdetox.types import Record, Tagger
+from promptdetox.training.objective import IGNORED, Examples, describe_counts
+from promptdetox.types import Pair, Record, Tagger
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One pair as token ids: ``Toxic: you idiot\\nNeutral:`` and `` you person<|im_end|>``."""
+    """One pair as token ids: ``Toxic: you idiot\\nNeutral:`` and `` you person<|im_end|>``.
+
+    Attributes:
+        prompt: What is given.
+        target: What is learnt.
+        copies: For each token of the target, the one with which the text goes on where the target
+            leaves it (`` idiot`` for `` person``); `IGNORED` elsewhere. Empty if not asked for.
+    """
 
     prompt: tuple[int, ...]
     target: tuple[int, ...]
+    copies: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.target)
 
 
-@dataclass
-class Examples:
-    """What a file gave.
-
-    Attributes:
-        examples: In file order; a text with several targets gives several.
-        n_rows: Rows read.
-        left_out: Why -> pairs (or rows, where there is no pair) that were left out.
-    """
-
-    examples: list[Example] = field(default_factory=list)
-    n_rows: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
-
-
-def read_examples(
+def read_pairs(
     records: Iterable[Record],
+    found: Examples,
+    *,
+    name: str,
+    tagger: Tagger | None = None,
+    references: Literal["all", "nearest"] = "all",
+    target_column: str | None = None,
+) -> list[Pair]:
+    """Return the pairs of a file; a text with several targets gives several.
+
+    Args:
+        records: Rows with ``text`` and ``target``, or ``targets``, a list.
+        found: Gets the counts.
+        name: What messages call the file.
+        tagger: Leaves out targets in which it still finds something; None keeps them.
+        references: Of a text with several targets, all, or the one with the highest chrF to it.
+        target_column: Column of the targets, if it is another.
+
+    Raises:
+        DataError: No pair is left.
+    """
+    pairs: list[Pair] = []
+    for record, row in unique_rows(records, found):
+        targets = list(_usable_targets(record, row, tagger, found.left_out, target_column))
+        if references == "nearest" and len(targets) > 1:
+            found.left_out["target further from the text"] += len(targets) - 1
+            targets = [_nearest(record.text or "", targets)]
+        pairs += [Pair(record.text or "", target) for target in targets]
+    if not pairs:
+        expected = f"the column {target_column}" if target_column else "target, or targets, a list"
+        raise DataError(
+            f"{name}: no pair to learn from in {found.n_rows} rows "
+            f"({describe_counts(found.left_out)}); expected the columns text and {expected}."
+        )
+    return pairs
+
+
+def encode_pairs(
+    pairs: Sequence[Pair],
+    found: Examples,
     *,
     name: str,
     builder: PromptBuilder,
@@ -49,24 +84,61 @@ def read_examples(
     end_id: int,
     is_seq2seq: bool,
     max_length: int,
-    tagger: Tagger | None = None,
-) -> Examples:
-    """Return the examples of a file of pairs.
+    finds_copies: bool = False,
+) -> None:
+    """Add the pairs as token ids.
 
     Args:
-        records: Rows with ``text`` and ``target``, or ``targets``, a list.
+        pairs: What to encode.
+        found: Gets the examples and the counts.
         name: What messages call the file.
         builder: Builds the prompt of a text.
         tokenizer: The model's.
         end_id: Token that ends an answer.
         is_seq2seq: The target begins a sequence of its own.
         max_length: Tokens that an example may have.
-        tagger: Leaves out targets in which it still finds something; None keeps them.
+        finds_copies: Examples get their ``copies``.
 
     Raises:
-        DataError: No pair is left.
+        DataError: Every pair is longer.
     """
-    found = Examples()
+    for pair in pairs:
+        prompt = tokenizer.encode(builder.build(pair.text))
+        answer = tokenizer.encode_user(pair.target if is_seq2seq else f" {pair.target}")
+        target = (*answer, end_id)
+        source = tokenizer.encode_user(pair.text if is_seq2seq else f" {pair.text}")
+        copies = find_copies((*source, end_id), target) if finds_copies else ()
+        example = Example(tuple(prompt), target, copies)
+        if len(example) > max_length:
+            found.left_out[f"longer than {max_length} tokens"] += 1
+        else:
+            found.examples.append(example)
+    if not found.examples:
+        raise too_long(name, max_length)
+
+
+def find_copies(source: Sequence[int], target: Sequence[int]) -> tuple[int, ...]:
+    """Return for each token of the target the one that a copy of the source would have there.
+
+    Only where the target leaves the source, at the first token that differs; `IGNORED` elsewhere.
+
+    Args:
+        source: Tokens of the text.
+        target: Tokens of its rewrite.
+    """
+    copies = [IGNORED] * len(target)
+    matcher = SequenceMatcher(None, source, target, autojunk=False)
+    for tag, i1, _, j1, _ in matcher.get_opcodes():
+        # Where tokens are only added, the source goes on with what the target has later.
+        if tag in ("replace", "delete") and j1 < len(target) and source[i1] != target[j1]:
+            copies[j1] = source[i1]
+    return tuple(copies)
+
+
+def unique_rows(
+    records: Iterable[Record], found: Examples
+) -> Iterator[tuple[Record, Mapping[str, Any]]]:
+    """Yield rows with their columns; of rows with the same ``id`` the first, the others counted."""
     seen_ids: set[Any] = set()
     for record in records:
         found.n_rows += 1
@@ -76,28 +148,25 @@ def read_examples(
                 found.left_out["duplicate id"] += 1
                 continue
             seen_ids.add(row_id)
-        for target in _usable_targets(record, row, tagger, found.left_out):
-            prompt = tokenizer.encode(builder.build(record.text or ""))
-            answer = tokenizer.encode_user(target if is_seq2seq else f" {target}")
-            example = Example(tuple(prompt), (*answer, end_id))
-            if len(example) > max_length:
-                found.left_out[f"longer than {max_length} tokens"] += 1
-            else:
-                found.examples.append(example)
-    if not found.examples:
-        raise DataError(
-            f"{name}: no pair to learn from in {found.n_rows} rows "
-            f"({describe_left_out(found.left_out)}); expected the columns text and target, or "
-            "targets, a list."
-        )
-    return found
+        yield record, row
+
+
+def too_long(name: str, max_length: int) -> DataError:
+    """Return the error that nothing fits."""
+    return DataError(
+        f"{name}: every example is longer than {max_length} tokens: give a higher --max-length."
+    )
 
 
 def _usable_targets(
-    record: Record, row: Mapping[str, Any], tagger: Tagger | None, left_out: Counter[str]
+    record: Record,
+    row: Mapping[str, Any],
+    tagger: Tagger | None,
+    left_out: Counter[str],
+    target_column: str | None,
 ) -> Iterator[str]:
     text = (record.text or "").strip()
-    usable = [target.strip() for target in targets_of(row)]
+    usable = [target.strip() for target in targets_of(row, target_column)]
     if not text or not usable:
         left_out["no text" if not text else "no target"] += 1
         return
@@ -110,6 +179,7 @@ def _usable_targets(
             yield target
 
 
-def describe_left_out(left_out: Mapping[str, int]) -> str:
-    """Return the counts as a phrase."""
-    return ", ".join(f"{n} {why}" for why, n in left_out.items()) or "nothing left out"
+def _nearest(text: str, targets: list[str]) -> str:
+    chrf = registry.resolve("scorer", "chrf")()
+    scores = chrf.score([text] * len(targets), targets, [[text]] * len(targets))
+    return targets[max(range(len(targets)), key=lambda index: scores[index].value or 0.0)]

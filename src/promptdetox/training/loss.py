@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,8 +10,7 @@ import torch
 from torch.nn import functional
 
 from promptdetox.training.examples import Example
-
-IGNORED = -100
+from promptdetox.training.objective import IGNORED
 
 
 def collate(examples: Sequence[Example], *, pad_id: int, is_seq2seq: bool) -> dict[str, Any]:
@@ -30,7 +29,11 @@ def collate(examples: Sequence[Example], *, pad_id: int, is_seq2seq: bool) -> di
         labels = [[IGNORED] * len(e.prompt) + list(e.target) for e in examples]
     ids = _pad(inputs, pad_id)
     mask = _pad([[1] * len(row) for row in inputs], 0)
-    return {"input_ids": ids, "attention_mask": mask, "labels": _pad(labels, IGNORED)}
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": _pad(labels, IGNORED)}
+    if any(e.copies for e in examples):
+        # In the order of the labels that count.
+        batch["copies"] = torch.tensor([copy for e in examples for copy in e.copies])
+    return batch
 
 
 def _pad(rows: Sequence[list[int]], value: int) -> torch.Tensor:
@@ -63,7 +66,12 @@ def head_reads(head: torch.nn.Module, wanted: torch.Tensor) -> Iterator[None]:
 
 
 def target_loss(
-    network: Any, batch: dict[str, Any], *, is_seq2seq: bool, label_smoothing: float = 0.0
+    network: Any,
+    batch: Mapping[str, Any],
+    *,
+    is_seq2seq: bool,
+    label_smoothing: float = 0.0,
+    unlikelihood: float = 0.0,
 ) -> torch.Tensor:
     """Return the mean cross-entropy a target token, natural log. Range: >= 0, lower is better.
 
@@ -72,18 +80,31 @@ def target_loss(
         batch: What `collate` returns.
         is_seq2seq: Which of the two.
         label_smoothing: Range: 0..1, share of the probability that goes to all other tokens.
+        unlikelihood: Weight of ``-log(1 - p)`` of the tokens in ``copies``, their mean a target
+            token. Range: >= 0. Source: Welleck et al. 2020, https://arxiv.org/abs/1908.04319.
     """
+    # Several processes see it wrapped.
+    is_wrapped = isinstance(network, torch.nn.parallel.DistributedDataParallel)
+    own = network.module if is_wrapped else network
     labels = batch["labels"]
-    inputs = {name: value for name, value in batch.items() if name != "labels"}
+    inputs = {n: value for n, value in batch.items() if n not in ("labels", "copies")}
     if is_seq2seq:
         # With labels alone the model would compute a loss of its own, over all positions.
-        inputs["decoder_input_ids"] = network.prepare_decoder_input_ids_from_labels(labels=labels)
+        inputs["decoder_input_ids"] = own.prepare_decoder_input_ids_from_labels(labels=labels)
         wanted = labels != IGNORED
         targets = labels[wanted]
     else:
         # The token before a target predicts it.
         wanted = functional.pad(labels[:, 1:], (0, 1), value=IGNORED) != IGNORED
         targets = labels[labels != IGNORED]
-    with head_reads(network.get_output_embeddings(), wanted):
+    with head_reads(own.get_output_embeddings(), wanted):
         logits = network(**inputs, use_cache=False).logits[0]
-    return functional.cross_entropy(logits.float(), targets, label_smoothing=label_smoothing)
+    logits = logits.float()
+    loss = functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+    if unlikelihood and "copies" in batch:
+        wrong = batch["copies"] != IGNORED
+        picked = logits[wrong].log_softmax(-1).gather(1, batch["copies"][wrong][:, None])
+        # log(1 - p), kept away from p = 1, where it has no bound.
+        penalty = -torch.log1p(-picked.exp().clamp(max=1 - 1e-5))
+        loss = loss + unlikelihood * penalty.sum() / len(targets)
+    return loss

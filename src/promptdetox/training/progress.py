@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import TrainerCallback
 
 log = logging.getLogger(__name__)
+
+
+def describe_figures(entry: Mapping[str, Any]) -> str:
+    """Return the figures of a validation, as the loop logged them, as a phrase."""
+    named = ((n.removeprefix("eval_"), v) for n, v in entry.items() if n.startswith("eval_"))
+    return ", ".join(f"{name} {value:.3f}" for name, value in named)
 
 
 class Progress(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
@@ -39,6 +46,5 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers ships no 
                 left_min,
             )
         elif "eval_score" in logs:
-            names = ("score", "chrf", "neutral", "copies")
-            figures = ", ".join(f"{name} {logs[f'eval_{name}']:.3f}" for name in names)
+            figures = describe_figures(logs)
             log.info("validation at step %d: %s", state.global_step, figures)

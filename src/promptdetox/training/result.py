@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,23 +13,17 @@ from typing import Any
 from promptdetox import __version__
 from promptdetox.config import TrainConfig
 from promptdetox.models.catalog import LEARNT_FILE, ModelSource, sha256_of
-from promptdetox.prompts.template import Template
-from promptdetox.training.examples import Examples, describe_left_out
+from promptdetox.training.objective import Objective
+from promptdetox.training.progress import describe_figures
 
 _CARD = """# {name}
 
-{method} on {base}, learnt with promptdetox {version}: rewrites toxic English comments so that the
-meaning stays.
+{method} on {base}, learnt with promptdetox {version}: {purpose}.
 
-- **Use.** `promptdetox rewrite --model {name}`. Rewrites are suggestions: read them before you
-  publish them under somebody's name.
-- **Misuse.** Do not use it to make an author appear to have said what they did not say. It was
-  never trained in the other direction, and must not be.
-- **Limits.** English, one sentence or two at a time. It may keep an insult that it has not seen,
-  change what was meant, or make a threat sound polite, which makes it no less a threat. The pairs
-  it learnt from hold the annotators' idea of what is toxic.
-- **Data.** `{data}`: {n_examples} pairs of {n_rows} rows; left out: {left_out}.
-- **Template.** {template} (sha256 {template_digest}).
+- **Use.** {use}
+- **Misuse.** {misuse}
+- **Limits.** {limits}
+- **Data.** `{data}`: {counts}.
 - **Trained.** {n_trained:,} of {n_all:,} parameters ({share:.2f} %), {n_steps} steps,
   seed {seed}.
 - **Validation.** {validation}
@@ -69,8 +62,7 @@ def write_result(
     save: Callable[[Path], None],
     config: TrainConfig,
     source: ModelSource,
-    template: Template,
-    examples: Examples,
+    objective: Objective,
     course: Course,
 ) -> None:
     """Write the result's files into a folder, each whole or not at all, what names it last.
@@ -80,8 +72,7 @@ def write_result(
         save: Writes the adapter.
         config: The recipe.
         source: The base model.
-        template: What it was learnt with.
-        examples: What it was learnt from.
+        objective: What was learnt, and from what.
         course: How it went.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,11 +81,12 @@ def write_result(
         "base": config.model,
         "base_sha256": sha256_of(source.weight_files()[0]),
         "method": config.method,
-        "template": template.name,
-        "template_digest": template.digest,
+        "task": config.task,
+        **objective.facts,
         "recipe": asdict(config),
         "recipe_digest": config.digest,
-        "left_out": dict(examples.left_out),
+        "left_out": dict(objective.examples.left_out),
+        "added": dict(objective.examples.added),
         "figures": {k.removeprefix("eval_"): v for k, v in course.best.items()},
         "parameters": {"trained": course.n_trained, "all": course.n_all},
     }
@@ -102,21 +94,20 @@ def write_result(
         work = Path(name)
         save(work)
         _halve(work / "adapter_model.safetensors")
-        _name_base(work / "adapter_config.json", config.model)
-        card = _write_card(folder.name, config, template, examples, course)
+        _name_base(work / "adapter_config.json", config.model or "")
+        card = _write_card(folder.name, config, objective, course)
         (work / "README.md").write_text(card, "utf-8")
         (work / "log.json").write_text(json.dumps(course.history, indent=1) + "\n", "utf-8")
-        if Path(template.name).suffix == ".toml":
-            shutil.copy(template.name, work / "template.toml")
         learnt["adapter_sha256"] = sha256_of(work / "adapter_model.safetensors")
+        if (work / "heads.safetensors").exists():
+            learnt["heads_sha256"] = sha256_of(work / "heads.safetensors")
         (work / LEARNT_FILE).write_text(json.dumps(learnt, indent=1) + "\n", "utf-8")
         (folder / LEARNT_FILE).unlink(missing_ok=True)
-        wanted = ("adapter_config.json", "adapter_model.safetensors", "template.toml")
-        for file in (*wanted, "README.md", "log.json", LEARNT_FILE):
-            if (work / file).exists():
-                with (work / file).open("rb") as opened:
-                    os.fsync(opened.fileno())
-                os.replace(work / file, folder / file)
+        files = sorted(path.name for path in work.iterdir() if path.name != LEARNT_FILE)
+        for file in (*files, LEARNT_FILE):
+            with (work / file).open("rb") as opened:
+                os.fsync(opened.fileno())
+            os.replace(work / file, folder / file)
 
 
 def _name_base(path: Path, base: str) -> None:
@@ -135,20 +126,19 @@ def _halve(path: Path) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
 
 
-def _write_card(
-    name: str, config: TrainConfig, template: Template, examples: Examples, course: Course
-) -> str:
+def _write_card(name: str, config: TrainConfig, objective: Objective, course: Course) -> str:
+    card = objective.card
     return _CARD.format(
         name=name,
+        purpose=card.purpose,
+        use=card.use.format(name=name),
+        misuse=card.misuse,
+        limits=card.limits,
         method=config.method,
         base=config.model,
         version=__version__,
         data=Path(config.data).name,
-        n_examples=len(examples.examples),
-        n_rows=examples.n_rows,
-        left_out=describe_left_out(examples.left_out),
-        template=Path(template.name).name,
-        template_digest=template.digest[:16],
+        counts=objective.examples.describe(),
         n_trained=course.n_trained,
         n_all=course.n_all,
         share=100 * course.n_trained / course.n_all,
@@ -161,7 +151,5 @@ def _write_card(
 def _describe(best: Mapping[str, float], config: TrainConfig) -> str:
     if not best:
         return "None: no --dev was given."
-    figures = ", ".join(
-        f"{name} {best[f'eval_{name}']:.3f}" for name in ("chrf", "neutral", "copies")
-    )
-    return f"First {config.n_dev} rows of `{Path(config.dev or '').name}`, greedy: {figures}."
+    rows = f"the first {config.n_dev} rows of `{Path(config.dev or '').name}`"
+    return f"On {rows}: {describe_figures(best)}."

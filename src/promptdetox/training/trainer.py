@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PrinterCallback, Trainer
 
-from promptdetox.errors import ModelError
-from promptdetox.training.checkpoints import seal
-from promptdetox.training.loss import target_loss
+from promptdetox.errors import FileError, ModelError
+from promptdetox.training.adversarial import Attack, perturbed
+from promptdetox.training.checkpoints import newest_whole, seal
+from promptdetox.training.objective import Objective
 from promptdetox.training.progress import Progress
 
 _TRAINED = "trained.safetensors"
@@ -24,11 +27,10 @@ class DetoxTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
     Args:
         network: With the method attached.
         settings: ``TrainingArguments``; a batch of theirs is one of ours.
-        batches: Every batch of the run, in order.
-        collate: Batch -> tensors.
-        is_seq2seq: Kind of the network.
-        label_smoothing: See `target_loss`.
-        measure: Network -> figures, ``score`` among them; None for no validation.
+        batches: Every batch of the run, in order, one for each process in turn.
+        objective: Gives tensors, loss and figures.
+        is_validated: Figures are taken.
+        attack: Adversarial training; None for none.
         callbacks: Trainer's.
     """
 
@@ -40,25 +42,22 @@ class DetoxTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
         settings: Any,
         *,
         batches: Sequence[Any],
-        collate: Callable[[Any], dict[str, Any]],
-        is_seq2seq: bool,
-        label_smoothing: float,
-        measure: Callable[[Any], dict[str, float]] | None,
+        objective: Objective,
+        is_validated: bool,
+        attack: Attack | None = None,
         callbacks: Sequence[Any] = (),
     ) -> None:
         super().__init__(
             model=network,
             args=settings,
             train_dataset=batches,
-            data_collator=lambda items: collate(items[0]),
-            eval_dataset=[] if measure is None else [0],
+            data_collator=lambda items: objective.collate(items[0]),
+            eval_dataset=[0] if is_validated else [],
             callbacks=[Progress(), *callbacks],
         )
         self.remove_callback(PrinterCallback)
-        self._is_seq2seq, self._label_smoothing = is_seq2seq, label_smoothing
-        self._measure = measure
+        self._objective, self._attack = objective, attack
         self.model_accepts_loss_kwargs = False
-        self.n_tokens = 0
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return torch.utils.data.SequentialSampler(self.train_dataset)
@@ -75,10 +74,7 @@ class DetoxTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
         Raises:
             ModelError: It is not finite.
         """
-        self.n_tokens += int(inputs["attention_mask"].sum())
-        loss = target_loss(
-            model, inputs, is_seq2seq=self._is_seq2seq, label_smoothing=self._label_smoothing
-        )
+        loss = self._objective.loss(model, inputs)
         if not torch.isfinite(loss):
             raise ModelError(
                 f"the loss is {float(loss.detach())} at step {self.state.global_step + 1}, "
@@ -88,11 +84,28 @@ class DetoxTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
             )
         return loss
 
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Take the gradient of a batch, and with an attack that of the moved batch too."""
+        loss = super().training_step(model, dict(inputs), *args, **kwargs)
+        if self._attack is None:
+            return loss
+        own = self.accelerator.unwrap_model(model)
+        prepared = self._prepare_inputs(dict(inputs))
+
+        def loss_of() -> Any:
+            with self.compute_loss_context_manager():
+                return self.compute_loss(own, prepared)
+
+        delta = self._attack.find(own, loss_of)
+        with perturbed(own, delta):
+            super().training_step(model, dict(inputs), *args, **kwargs)
+        return loss
+
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Return the figures on the validation pairs, as ``eval_<name>``."""
-        assert self._measure is not None
+        """Return the figures on the validation data, as ``eval_<name>``."""
         self.model.eval()
-        metrics = {f"eval_{name}": value for name, value in self._measure(self.model).items()}
+        figures = self._objective.measure(self.model)
+        metrics = {f"eval_{name}": value for name, value in figures.items()}
         self.model.train()
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
@@ -116,6 +129,24 @@ class DetoxTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
             self._load_from_checkpoint(self.state.best_model_checkpoint)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            seal(Path(self.args.output_dir, f"checkpoint-{self.state.global_step}"))
+        """Write a checkpoint, whole or not at all.
+
+        Raises:
+            FileError: It cannot be written; the message has the last one that is whole.
+        """
+        folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
+        try:
+            super()._save_checkpoint(model, trial)
+            # Each process writes the state of its random numbers.
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                seal(folder)
+        except (OSError, RuntimeError, SafetensorError) as error:  # what os, torch and theirs raise
+            shutil.rmtree(folder, ignore_errors=True)
+            last = newest_whole(folder.parent)
+            kept = f"the last good one is {last}" if last else "there is none before it"
+            raise FileError(
+                f"cannot write the checkpoint {folder} ({str(error).splitlines()[0]}): {kept}; "
+                "free some space and go on with --resume auto."
+            ) from error
+        self.accelerator.wait_for_everyone()

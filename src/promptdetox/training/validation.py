@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from promptdetox import registry
 from promptdetox.engines.answers import cut_answer
+from promptdetox.errors import DataError
 from promptdetox.methods.peft_adapter import caching_of
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.prompts.builder import PromptBuilder
-from promptdetox.records import read_records
 from promptdetox.records.rows import targets_of
-from promptdetox.types import Tagger
+from promptdetox.types import Record, Tagger
 
 _BATCH_SIZE = 50
 
@@ -23,29 +22,38 @@ class Validation:
     """Rewrites a file of pairs with the network as it is, and scores the outputs.
 
     Args:
-        path: Rows with text and targets.
+        records: Rows with text and targets.
+        name: What messages call them.
         n: How many of them, the first.
         builder: Builds prompts.
         tokenizer: The model's.
         end_id: Ends an answer.
+        target_column: Column of the targets; None: targets, or target.
         tagger: Says what is neutral; None takes everything for neutral.
         is_seq2seq: Kind of the network.
+
+    Raises:
+        DataError: No row has a target.
     """
 
     def __init__(
         self,
-        path: Path,
+        records: Iterable[Record],
         *,
+        name: str,
         n: int,
+        target_column: str | None,
         builder: PromptBuilder,
         tokenizer: PromptTokenizer,
         end_id: int,
         tagger: Tagger | None,
         is_seq2seq: bool,
     ) -> None:
-        rows = [(r.text or "", r.row.as_dict()) for r in islice(read_records(path), n)]
+        rows = [(r.text or "", r.row.as_dict()) for r in islice(records, n)]
         self._texts = [text for text, _ in rows]
-        self._references = [targets_of(row) for _, row in rows]
+        self._references = [targets_of(row, target_column) for _, row in rows]
+        if not any(self._references):
+            raise DataError(f"{name}: no row to validate on has a target.")
         self._prompts = [builder.build(text) for text in self._texts]
         self._tokenizer, self._end_id = tokenizer, end_id
         self._tagger, self._is_seq2seq = tagger, is_seq2seq

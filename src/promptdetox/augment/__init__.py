@@ -1,0 +1,1 @@
+"""Augmentations: texts -> the same texts said, spelt or punctuated otherwise, for training."""

@@ -1,0 +1,101 @@
+"""What `train` left behind for a masked encoder -> what it says of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from promptdetox import registry
+from promptdetox.errors import ModelError
+from promptdetox.models.catalog import LEARNT_FILE, find_model, sha256_of
+from promptdetox.models.checkpoint import read_json
+from promptdetox.training.encoder import HEADS_FILE, EncoderBase, Head, HeadedEncoder, read_heads
+
+
+class LearntEncoder:
+    """An encoder with its adapter and heads.
+
+    Args:
+        base: The base model.
+        network: With adapter and heads.
+        digest: Of the adapter and the heads, hex.
+        max_length: Tokens that a text may have; the rest is not read.
+    """
+
+    def __init__(
+        self, base: EncoderBase, network: HeadedEncoder, *, digest: str, max_length: int
+    ) -> None:
+        self._base, self._network = base, network.eval()
+        self.digest = digest
+        self.max_length = max_length
+        self.tokenizer = base.tokenizer
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """What each head says."""
+        heads: tuple[Head, ...] = self._network.specs
+        return heads
+
+    def predict(self, rows: Sequence[Sequence[int]]) -> list[list[Any]]:
+        """Return the logits of each head for token ids, as arrays, see `HeadedEncoder`."""
+        return self._base.predict(self._network, [row[: self.max_length] for row in rows])
+
+    def score(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """Return what each head of labels says of each text.
+
+        Args:
+            texts: Any texts.
+
+        Returns:
+            Head -> probability (0..1), or for classes name -> probability.
+        """
+        import numpy as np
+
+        rows = [self.tokenizer.encode_text(text)[0] for text in texts]
+        found = []
+        for outputs in self.predict(rows):
+            says: dict[str, Any] = {}
+            for head, logits in zip(self.heads, outputs, strict=True):
+                if head.kind == "probability":
+                    says[head.name] = float(1 / (1 + np.exp(-logits[0])))
+                elif head.kind == "classes":
+                    shares = np.exp(logits - logits.max())
+                    shares = (shares / shares.sum()).tolist()
+                    says[head.name] = dict(zip(head.classes, shares, strict=True))
+            found.append(says)
+        return found
+
+
+def load_learnt(folder: Path | str) -> LearntEncoder:
+    """Return what ``train --task classify`` or ``--task tag`` left in a folder.
+
+    Raises:
+        ModelError: It is no such folder, is damaged, or its base model is another one.
+    """
+    folder = Path(folder)
+    learnt = read_json(folder / LEARNT_FILE)
+    if "heads" not in learnt:
+        raise ModelError(
+            f"{folder} was trained for {learnt.get('task', 'rewrite')}: expected a result of "
+            "`promptdetox train --task classify` or `--task tag`."
+        )
+    source = find_model(learnt["base"])
+    files = [folder / "adapter_model.safetensors", folder / HEADS_FILE]
+    sums = [sha256_of(source.weight_files()[0]), *(sha256_of(file) for file in files)]
+    pinned = [learnt["base_sha256"], learnt["adapter_sha256"], learnt["heads_sha256"]]
+    for path, found, expected in zip([source.path, *files], sums, pinned, strict=True):
+        if found != expected:
+            raise ModelError(
+                f"the weights in {path} are not the pinned ones: sha256 {found[:16]}, expected "
+                f"{expected[:16]}; train again, or get the file again."
+            )
+    base = EncoderBase.load(learnt["base"])
+    attached = registry.resolve("method", learnt["method"]).load(base.network, folder)
+    network = base.finish(attached, read_heads(learnt["heads"]), dropout=0.0)
+    heads = load_file(folder / HEADS_FILE)
+    network.heads.load_state_dict(heads)
+    n_positions = getattr(base.network.config, "max_position_embeddings", 512)
+    return LearntEncoder(base, network, digest=sums[1], max_length=int(n_positions))

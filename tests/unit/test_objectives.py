@@ -1,0 +1,294 @@
+"""Labels, tags and spans: what is read, what is left out, and how it is measured."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promptdetox import Detoxifier
+from promptdetox.config import TrainConfig
+from promptdetox.detect import load_tagger
+from promptdetox.errors import ConfigError, DataError, ModelError
+from promptdetox.objectives.classification import Classification
+from promptdetox.objectives.tagging import Tagging
+from promptdetox.records.conll import read_conll
+from promptdetox.train import train
+from promptdetox.training.objective import IGNORED
+from promptdetox.training.tags import (
+    TagSpan,
+    first_tokens,
+    spans_of_tags,
+    split_words,
+    tags_of_spans,
+)
+
+CONLL = """-DOCSTART- -X- O
+
+You PRP O
+total JJ B-INSULT
+idiot NN I-INSULT
+
+go VB O
+away RB B-RUDE
+"""
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> str:
+    """Write rows and return the file's name."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def config_for(task: str, data: str, model: Path, **more: Any) -> TrainConfig:
+    """Return a recipe for a small encoder."""
+    settings = {"output": str(model.parent / "out"), "model": str(model), "task": task, **more}
+    return TrainConfig(data=data, **settings)
+
+
+def test_labels_say_what_kind_they_are(tiny_bert: Path, tmp_path: Path) -> None:
+    """Numbers of 0 to 1 are probabilities, all else classes; nothing is nothing."""
+    rows: list[dict[str, Any]] = [
+        {"text": "a", "toxic": 1, "soft": 0.25, "topic": "art", "stars": 5},
+        {"text": "b", "toxic": False, "soft": None, "topic": "law", "stars": 3},
+        {"text": "c", "toxic": "0", "soft": "", "stars": "3"},
+    ]
+    names = ("toxic", "soft", "topic", "stars")
+    data = write(tmp_path / "d.jsonl", rows)
+    found = Classification(config_for("classify", data, tiny_bert, labels=names))
+    assert [(head.kind, head.classes) for head in found.heads] == [
+        ("probability", ()),
+        ("probability", ()),
+        ("classes", ("art", "law")),
+        ("classes", ("3", "5")),
+    ]
+    assert [example.labels for example in found.examples.examples] == [
+        (1.0, 0.25, 0, 1),
+        (0.0, None, 1, 0),
+        (0.0, None, None, 0),
+    ]
+
+
+def test_a_row_without_a_label_teaches_that_head_nothing(tiny_bert: Path, tmp_path: Path) -> None:
+    """The loss is the mean over the rows that have the label."""
+    import torch
+
+    rows = [{"text": "a", "x": 1}, {"text": "b", "x": 0, "y": 1}, {"text": "c", "y": 0}]
+    data = write(tmp_path / "d.jsonl", rows)
+    found = Classification(config_for("classify", data, tiny_bert, labels=("x", "y")))
+    batch = found.collate(found.examples.examples)
+    logits = [torch.tensor([[2.0], [2.0], [50.0]]), torch.tensor([[50.0], [2.0], [2.0]])]
+    each = torch.nn.functional.softplus(torch.tensor([-2.0, 2.0])).mean()
+    loss = found.loss(lambda **_: logits, batch)
+    assert float(loss) == pytest.approx(float(each))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"text": "a"}], r"no text to learn from in 1 rows \(1 no label\).*--labels"),
+        ([{"text": " ", "label": 1}], r"1 no text"),
+        ([{"text": "a", "label": "x"}], "has 1 different values: expected numbers of 0 to 1"),
+        ([{"text": "a " * 400, "label": 1}], "every example is longer than 256 tokens"),
+    ],
+)
+def test_labels_that_cannot_be_learnt(
+    rows: list[dict[str, Any]], message: str, tiny_bert: Path, tmp_path: Path
+) -> None:
+    """Each fault is one sentence."""
+    with pytest.raises(DataError, match=message):
+        Classification(config_for("classify", write(tmp_path / "d.jsonl", rows), tiny_bert))
+
+
+def test_what_is_left_out_is_counted(tiny_bert: Path, tmp_path: Path) -> None:
+    """Duplicate ids, texts without text or label, and long texts are counted."""
+    rows = [
+        {"id": 1, "text": "a", "label": 1},
+        {"id": 1, "text": "b", "label": 0},
+        {"id": 2, "text": "", "label": 0},
+        {"id": 3, "text": "c"},
+        {"id": 4, "text": "a " * 400, "label": 0},
+    ]
+    data = write(tmp_path / "d.jsonl", rows)
+    found = Classification(config_for("classify", data, tiny_bert)).examples
+    assert len(found.examples) == 1
+    assert dict(found.left_out) == {
+        "duplicate id": 1,
+        "no text": 1,
+        "no label": 1,
+        "longer than 256 tokens": 1,
+    }
+
+
+def test_validation_with_one_class_is_an_error(tiny_bert: Path, tmp_path: Path) -> None:
+    """A figure that is not defined is no figure; none at all stops."""
+    data = write(tmp_path / "d.jsonl", [{"text": "a", "label": 1}, {"text": "b", "label": 0}])
+    dev = write(tmp_path / "e.jsonl", [{"text": "a", "label": 1}])
+    with pytest.raises(DataError, match="no label to validate on"):
+        train(config_for("classify", data, tiny_bert, dev=dev))
+
+
+def test_spans_become_tags_of_words(tiny_bert: Path, tmp_path: Path) -> None:
+    """The first token of a word has its tag; a span that holds half a word holds it."""
+    rows: list[dict[str, Any]] = [
+        {"text": "you utter idiot!", "spans": [[4, 15]]},
+        {"text": "fine", "spans": []},
+    ]
+    found = Tagging(config_for("tag", write(tmp_path / "d.jsonl", rows), tiny_bert))
+    first, second = found.examples.examples
+    assert first.tags == ("O", "B-TOXIC", "I-TOXIC", "O")
+    assert [label for label in first.labels if label != IGNORED] == [0, 1, 2, 0]
+    assert second.tags == ("O",)
+    assert found.heads[0].classes == ("O", "B-TOXIC", "I-TOXIC")
+
+
+@pytest.mark.parametrize(
+    ("spans", "reason"),
+    [
+        ([[0, 99]], "spans that do not fit the text"),
+        ([[3, 1]], "spans that do not fit the text"),
+        ([[0]], "spans that are not [start, end]"),
+        ([["a", "b"]], "spans that are not [start, end]"),
+        ("x", "spans that are no list"),
+        (7, "spans that are no list"),
+        (None, "no spans"),
+    ],
+)
+def test_bad_spans_are_left_out_with_their_line(
+    spans: Any, reason: str, tiny_bert: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are counted by reason, and the line is said."""
+    rows = [{"text": "a b", "spans": [[0, 1]]}, {"text": "a b", "spans": spans}]
+    found = Tagging(config_for("tag", write(tmp_path / "d.jsonl", rows), tiny_bert))
+    assert dict(found.examples.left_out) == {reason: 1}
+    assert "line 2" in caplog.text
+
+
+def test_spans_may_be_objects_or_json_in_a_cell(tiny_bert: Path, tmp_path: Path) -> None:
+    """``{"start", "end", "label"}`` and ``[start, end, label]`` are the same."""
+    (tmp_path / "d.csv").write_text(
+        'text,spans\nbad cat,"[{""start"": 0, ""end"": 3, ""label"": ""X""}]"\n'
+        'bad cat,"[[0, 3, ""X""]]"\n'
+    )
+    found = Tagging(config_for("tag", str(tmp_path / "d.csv"), tiny_bert))
+    assert [example.tags for example in found.examples.examples] == [("B-X", "O")] * 2
+
+
+def test_no_tag_at_all_is_an_error(tiny_bert: Path, tmp_path: Path) -> None:
+    """A file of texts without spans has nothing to teach."""
+    data = write(tmp_path / "d.jsonl", [{"text": "fine", "spans": []}])
+    with pytest.raises(DataError, match="no text has a span or a tag"):
+        Tagging(config_for("tag", data, tiny_bert))
+
+
+def test_conll_files_are_read(tiny_bert: Path, tmp_path: Path) -> None:
+    """First column word, last column tag; document lines are passed over."""
+    path = tmp_path / "d.conll"
+    path.write_text(CONLL)
+    texts = list(read_conll(path))
+    assert [(text.line, text.words) for text in texts] == [
+        (3, ("You", "total", "idiot")),
+        (7, ("go", "away")),
+    ]
+    found = Tagging(config_for("tag", str(path), tiny_bert))
+    assert [e.tags for e in found.examples.examples] == [
+        ("O", "B-INSULT", "I-INSULT"),
+        ("O", "B-RUDE"),
+    ]
+    output = train(config_for("tag", str(path), tiny_bert, dev=str(path), epochs=1))
+    figures = json.loads((output / "promptdetox.json").read_text())["figures"]
+    assert figures["score"] == figures["f1"]
+    assert set(figures) >= {"precision", "recall", "f1", "char_f1"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "bio"),
+    [
+        ("B-X E-X S-X O", "B-X I-X B-X O"),  # BIOES
+        ("I-X I-X B-X I-Y", "B-X I-X B-X B-Y"),  # IOB
+        ("X X O X", "B-X I-X O B-X"),  # bare names
+        ("U-X L-X O O", "B-X I-X O O"),  # BILOU
+    ],
+)
+def test_other_schemes_become_bio(tags: str, bio: str, tmp_path: Path) -> None:
+    """Each scheme in use is read."""
+    path = tmp_path / "d.conll"
+    path.write_text("".join(f"w {tag}\n" for tag in tags.split()))
+    (text,) = read_conll(path)
+    assert " ".join(text.tags) == bio
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("You O\nidiot\n", "line 2: 'idiot' has no tag"),
+        ("You O\nidiot B-\n", "line 2: the tag 'B-' has no name"),
+    ],
+)
+def test_broken_conll_lines_are_named(text: str, message: str, tmp_path: Path) -> None:
+    """The line is said."""
+    path = tmp_path / "d.conll"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        list(read_conll(path))
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="ab é\u0301.!\U0001f600\u200b\n漢", max_size=60), st.data())
+def test_words_cover_all_but_space_and_control(text: str, data: st.DataObject) -> None:
+    """Words are in order, and spans at their borders come back from their tags."""
+    words = split_words(text)
+    assert all(a[1] <= b[0] for a, b in pairwise(words))
+    covered = {at for start, end in words for at in range(start, end)}
+    assert all(
+        char.isspace() or char == "\u200b" for at, char in enumerate(text) if at not in covered
+    )
+    inside = [data.draw(st.booleans()) for _ in words]
+    spans = tuple(TagSpan(*word, "X") for word, is_in in zip(words, inside, strict=True) if is_in)
+    assert spans_of_tags(words, tags_of_spans(words, spans)) == spans
+
+
+def test_first_tokens_of_words() -> None:
+    """Control tokens cover nothing; a token may begin with the space before its word."""
+    offsets = [(0, 0), (0, 3), (3, 6), (6, 7), (7, 9), (0, 0)]
+    assert first_tokens([(0, 3), (4, 7), (7, 9), (9, 10)], offsets) == [1, 2, 4, None]
+
+
+def test_augmented_copies_keep_their_spans(tiny_bert: Path, tmp_path: Path) -> None:
+    """A copy's spans hold what became of the word that the span held."""
+    rows = [{"text": f"you are an idiot, number {w}", "spans": [[11, 16]]} for w in "abcdefgh"]
+    data = write(tmp_path / "d.jsonl", rows)
+    more: dict[str, Any] = {"augment": ("case", "obfuscate"), "augment_share": 1.0}
+    found = Tagging(config_for("tag", data, tiny_bert, **more))
+    assert len(found.examples.examples) > 8
+    assert sum(found.examples.added.values()) == 8
+    for example in found.examples.examples[8:]:
+        assert sum(tag != "O" for tag in example.tags) >= 1
+        assert example.tags[:3] == ("O", "O", "O")
+    with pytest.raises(ConfigError, match="--augment paraphrase writes a new text"):
+        Tagging(config_for("tag", data, tiny_bert, augment=("paraphrase",)))
+
+
+def test_a_learnt_tagger_is_a_detector(tiny_bert: Path, tmp_path: Path) -> None:
+    """`rewrite --detector folder` uses it; a folder of another task is refused."""
+    rows = [{"text": f"{w} idiot", "spans": [[len(w) + 1, len(w) + 6]]} for w in ("a", "fox")] * 8
+    data = write(tmp_path / "d.jsonl", rows)
+    more: dict[str, Any] = {"method": "full", "learning_rate": 1e-2, "epochs": 8, "batch_size": 4}
+    tagger = train(config_for("tag", data, tiny_bert, output=str(tmp_path / "tagger"), **more))
+    (spans, nothing) = load_tagger(str(tagger)).tag(["fox idiot", ""])
+    assert [("fox idiot"[s.start : s.end], s.reason) for s in spans] == [("idiot", "TOXIC")]
+    assert nothing == ()
+    detox = Detoxifier.from_pretrained(engine="fake", detector=str(tagger))
+    assert [rewrite.status for rewrite in detox.detox(["fox idiot"])] != ["clean"]
+    labelled = write(tmp_path / "l.jsonl", [{"text": "a", "label": 1}, {"text": "b", "label": 0}])
+    other = train(config_for("classify", labelled, tiny_bert, output=str(tmp_path / "labels")))
+    with pytest.raises(ModelError, match="trained to classify"):
+        load_tagger(str(other))
+    (other / "heads.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="are not the pinned ones"):
+        load_tagger(str(other))
