@@ -413,41 +413,42 @@ def bench_training(share: int) -> dict[str, Any]:
     import transformers
     from transformers import Trainer, TrainingArguments
 
-    from promptdetox import train as ours
     from promptdetox.config import TrainConfig
-    from promptdetox.methods.lora import METHOD
-    from promptdetox.prompts.template import load_template
-    from promptdetox.training.loss import IGNORED
+    from promptdetox.engines.ctranslate2 import n_cores
+    from promptdetox.objectives.rewriting import Rewriting
+    from promptdetox.train import attach_method, build_trainer
+    from promptdetox.training.objective import IGNORED
 
     transformers.logging.set_verbosity_error()
     n_steps = max(40 // share, 2)
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(
-            data=str(DATA / "train.jsonl"), output=folder, epochs=1, eval_every=10_000
+            data=str(DATA / "train.jsonl"), output=folder, model=MODEL, eval_every=10_000
         )
-        base = ours.load_base(config, load_template("rewrite-tuned.v1"))
-        examples = ours.read_pairs(config, base, None)
-        wanted = examples.examples[: n_steps * config.batch_size]
-        examples.examples[:] = wanted
+        wanted = Rewriting(config).examples.examples[: n_steps * config.batch_size]
 
-        def plain_collate(batch: Sequence[Any]) -> dict[str, Any]:
-            width = max(len(e) for e in batch)
-            pad = [width - len(e) for e in batch]
-            ids = [
-                [*e.prompt, *e.target, *[base.end_id] * n] for e, n in zip(batch, pad, strict=True)
-            ]
-            mask = [[1] * len(e) + [0] * n for e, n in zip(batch, pad, strict=True)]
-            labels = [
-                [IGNORED] * len(e.prompt) + [*e.target] + [IGNORED] * n
-                for e, n in zip(batch, pad, strict=True)
-            ]
-            names = ("input_ids", "attention_mask", "labels")
-            return dict(zip(names, map(torch.tensor, (ids, mask, labels)), strict=True))
+        def load() -> Rewriting:
+            objective = Rewriting(config)
+            objective.examples.examples = list(wanted)
+            torch.set_num_threads(n_cores())
+            return objective
 
         def run_plain() -> float:
-            network = METHOD.attach(
-                ours.load_base(config, base.builder.template).network, config, base.tokenizer
-            )
+            objective = load()
+
+            def collate(batch: Sequence[Any]) -> dict[str, Any]:
+                width = max(len(e) for e in batch)
+                pad = [[objective.end_id] * (width - len(e)) for e in batch]
+                pairs = list(zip(batch, pad, strict=True))
+                ids = [[*e.prompt, *e.target, *fill] for e, fill in pairs]
+                mask = [[1] * len(e) + [0] * len(fill) for e, fill in pairs]
+                labels = [
+                    [IGNORED] * len(e.prompt) + [*e.target] + [IGNORED] * len(fill)
+                    for e, fill in pairs
+                ]
+                names = ("input_ids", "attention_mask", "labels")
+                return dict(zip(names, map(torch.tensor, (ids, mask, labels)), strict=True))
+
             settings = TrainingArguments(
                 output_dir=folder,
                 per_device_train_batch_size=config.batch_size,
@@ -460,24 +461,21 @@ def bench_training(share: int) -> dict[str, Any]:
                 disable_tqdm=True,
                 dataloader_pin_memory=False,
             )
-            trainer = Trainer(
-                model=network, args=settings, train_dataset=wanted, data_collator=plain_collate
+            network = attach_method(config, objective)
+            return time_of(
+                Trainer(model=network, args=settings, train_dataset=wanted, data_collator=collate)
             )
-            return run(trainer)
 
         def run_ours() -> float:
-            fresh = ours.load_base(config, base.builder.template)
-            network = METHOD.attach(fresh.network, config, base.tokenizer)
-            trainer = ours.build_trainer(config, base, network, examples, None)
-            return run(trainer)
+            objective = load()
+            return time_of(build_trainer(config, objective, attach_method(config, objective)))
 
-        seconds: dict[str, list[float]] = {"plain": [], "promptdetox": []}
-
-        def run(trainer: Any) -> float:
+        def time_of(trainer: Any) -> float:
             begun = time.perf_counter()
             trainer.train()
             return time.perf_counter() - begun
 
+        seconds: dict[str, list[float]] = {"plain": [], "promptdetox": []}
         for _ in range(3):
             seconds["plain"].append(run_plain())
             seconds["promptdetox"].append(run_ours())
