@@ -168,6 +168,22 @@ def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def recipe(tiny_llama: Path, tmp_path: Path) -> dict[str, Any]:
+    """Settings of a run of six steps."""
+    pairs = tmp_path / "pairs.jsonl"
+    rows = [{"text": f"you idiot {i}", "target": f"you person {i}"} for i in range(24)]
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {
+        "model": str(tiny_llama),
+        "data": str(pairs),
+        "output": str(tmp_path / "out"),
+        "batch_size": 4,
+        "rank": 4,
+        "learning_rate": 1e-2,
+    }
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a JSONL file."""
     return [json.loads(line) for line in path.open(encoding="utf-8")]

@@ -28,22 +28,6 @@ from promptdetox.training.loss import target_loss
 from promptdetox.training.objective import IGNORED
 
 
-@pytest.fixture
-def recipe(tiny_llama: Path, tmp_path: Path) -> dict[str, Any]:
-    """Settings of a run of six steps."""
-    pairs = tmp_path / "pairs.jsonl"
-    rows = [{"text": f"you idiot {i}", "target": f"you person {i}"} for i in range(24)]
-    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return {
-        "model": str(tiny_llama),
-        "data": str(pairs),
-        "output": str(tmp_path / "out"),
-        "batch_size": 4,
-        "rank": 4,
-        "learning_rate": 1e-2,
-    }
-
-
 def test_copies_are_where_the_target_leaves_the_text() -> None:
     """Replaced and deleted tokens have one, added and kept ones have none."""
     none = IGNORED

@@ -28,22 +28,6 @@ def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PROMPTDETOX_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.fixture
-def recipe(tiny_llama: Path, tmp_path: Path) -> dict[str, Any]:
-    """Settings of a run of six steps."""
-    pairs = tmp_path / "pairs.jsonl"
-    rows = [{"text": f"you idiot {i}", "target": f"you person {i}"} for i in range(24)]
-    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return {
-        "model": str(tiny_llama),
-        "data": str(pairs),
-        "output": str(tmp_path / "out"),
-        "batch_size": 4,
-        "rank": 4,
-        "learning_rate": 1e-2,
-    }
-
-
 def test_the_best_validation_is_the_result(recipe: dict[str, Any]) -> None:
     """With --dev, figures are taken every N steps and at the end, and the best are in the card."""
     output = train(TrainConfig(**recipe, dev=recipe["data"], n_dev=4, eval_every=4))

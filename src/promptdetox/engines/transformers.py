@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -257,20 +257,12 @@ def load_network(model: str, *, threads: int | None = None) -> tuple[Any, Any]:
     Raises:
         ModelError: torch is not installed, or the model cannot be loaded.
     """
-    torch, transformers = import_torch()
-    # CTranslate2, where it is loaded too, tells OpenMP to use one thread for the whole process.
-    torch.set_num_threads(threads or n_cores())
-    source = find_model(model)
-    folder, options = _loading_options(source)
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
-        config = transformers.AutoConfig.from_pretrained(folder, **options)
+
+    def choose(transformers: Any, config: Any) -> tuple[Any, dict[str, Any]]:
         kind = "Seq2SeqLM" if config.is_encoder_decoder else "CausalLM"
-        loader = getattr(transformers, f"AutoModelFor{kind}")
-        with _quietly(transformers):
-            network = loader.from_pretrained(folder, dtype=torch.float32, **options)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"transformers cannot load {source.path}: {error}") from error
+        return getattr(transformers, f"AutoModelFor{kind}"), {}
+
+    network, tokenizer = _load(model, threads, choose)
     # GGUF weights are float32 by now, and may be trained; transformers still calls them quantised.
     network.is_quantized, network.hf_quantizer = False, None
     if hasattr(network.config, "quantization_config"):
@@ -284,19 +276,37 @@ def load_encoder_network(model: str, *, threads: int | None = None) -> tuple[Any
     Raises:
         ModelError: torch is not installed, or the model cannot be loaded.
     """
+
+    def choose(transformers: Any, config: Any) -> tuple[Any, dict[str, Any]]:
+        kind = transformers.MODEL_MAPPING[type(config)]
+        # Heads read the hidden states; a pooler would be trained by nothing.
+        has_pooler = "add_pooling_layer" in inspect.signature(kind.__init__).parameters
+        return kind, {"add_pooling_layer": False} if has_pooler else {}
+
+    return _load(model, threads, choose)
+
+
+def _load(
+    model: str, threads: int | None, choose: Callable[[Any, Any], tuple[Any, dict[str, Any]]]
+) -> tuple[Any, Any]:
+    """Return network and tokenizer.
+
+    Args:
+        model: Name of the model.
+        threads: Of torch; None: one a core.
+        choose: transformers and the model's configuration -> class, and options for it.
+    """
     torch, transformers = import_torch()
+    # CTranslate2, where it is loaded too, tells OpenMP to use one thread for the whole process.
     torch.set_num_threads(threads or n_cores())
     source = find_model(model)
     folder, options = _loading_options(source)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
         config = transformers.AutoConfig.from_pretrained(folder, **options)
-        kind = transformers.MODEL_MAPPING[type(config)]
-        # Heads read the hidden states; a pooler would be trained by nothing.
-        has_pooler = "add_pooling_layer" in inspect.signature(kind.__init__).parameters
-        no_pooler = {"add_pooling_layer": False} if has_pooler else {}
+        kind, more = choose(transformers, config)
         with _quietly(transformers):
-            network = kind.from_pretrained(folder, dtype=torch.float32, **options, **no_pooler)
+            network = kind.from_pretrained(folder, dtype=torch.float32, **options, **more)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"transformers cannot load {source.path}: {error}") from error
     return network, tokenizer
