@@ -168,6 +168,36 @@ def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a seeded BART, whose encoder has an embedding layer of its own."""
+    import torch
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    folder = tmp_path_factory.mktemp("tiny-bart")
+    tokenizer = make_tokenizer(chat=False)
+    torch.manual_seed(0)
+    config = BartConfig(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=48,
+        decoder_ffn_dim=48,
+        max_position_embeddings=128,
+        bos_token_id=1,
+        eos_token_id=0,
+        pad_token_id=2,
+        decoder_start_token_id=0,
+        forced_eos_token_id=0,
+    )
+    BartForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def recipe(tiny_llama: Path, tmp_path: Path) -> dict[str, Any]:
     """Settings of a run of six steps."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tomllib
 import typing
@@ -241,30 +242,58 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        for name, least in (
-            ("batch_size", 1),
-            ("max_length", 8),
-            ("rank", 1),
-            ("eval_every", 1),
-            ("adversarial_steps", 1),
-        ):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"{flag_of(name)} is {getattr(self, name)}: expected {least} or more."
-                )
+        for name in _AT_LEAST_0 | _AT_LEAST_1:
+            value, least = getattr(self, name), 1 if name in _AT_LEAST_1 else 0
+            if value is not None and not least <= value < math.inf:
+                raise ConfigError(f"{flag_of(name)} is {value}: expected {least} or more.")
         for name in ("warmup", "label_smoothing", "dropout", "augment_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{flag_of(name)} is {getattr(self, name)}: expected 0 to 1.")
         for name in ("epochs", "learning_rate", "adversarial_epsilon"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(
                     f"{flag_of(name)} is {getattr(self, name)}: expected more than 0."
                 )
+        if self.max_length < 8:
+            raise ConfigError(f"--max-length is {self.max_length}: expected 8 or more.")
+        if self.patience and self.dev is None:
+            raise ConfigError("--patience counts validations: give --dev, or leave it out.")
+        for name in ("labels", "augment"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ConfigError(f"{flag_of(name)} has the same name twice: {', '.join(values)}.")
+
+    @property
+    def resume_digest(self) -> str:
+        """sha256 of what decides the result, hex: not where it goes, nor the threads."""
+        settings = {k: v for k, v in asdict(self).items() if k not in ("output", "threads")}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
     @property
     def digest(self) -> str:
         """sha256 of the settings, hex."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+_AT_LEAST_0 = {
+    "weight_decay",
+    "max_grad_norm",
+    "unlikelihood",
+    "alpha",
+    "patience",
+    "seed",
+}
+_AT_LEAST_1 = {
+    "batch_size",
+    "rank",
+    "n_virtual_tokens",
+    "n_layers",
+    "bottleneck",
+    "eval_every",
+    "n_dev",
+    "adversarial_steps",
+    "threads",
+}
 
 
 def flag_of(name: str) -> str:

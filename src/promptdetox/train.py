@@ -12,9 +12,15 @@ from promptdetox import registry
 from promptdetox.config import TrainConfig
 from promptdetox.engines.ctranslate2 import n_cores
 from promptdetox.engines.transformers import import_torch
+from promptdetox.errors import ConfigError, FileError, UsageError
 from promptdetox.models.catalog import find_model
 from promptdetox.models.fit import check_fit
 from promptdetox.tasks import load_task
+from promptdetox.training.checkpoints import (
+    find_checkpoint,
+    read_recipe_digest,
+    write_recipe_digest,
+)
 from promptdetox.training.objective import Objective
 
 log = logging.getLogger(__name__)
@@ -35,10 +41,13 @@ def train(config: TrainConfig, *, is_resumed: bool = False) -> Path:
     Raises:
         ConfigError: An unknown name, or a method or task that does not fit the base model.
         DataError: Nothing to learn from.
-        FileError: The disk is full.
+        FileError: The output is a file, or the disk is full.
+        UsageError: The output has checkpoints, and `is_resumed` is not set.
         ModelError: torch or the weights are missing, or the loss is not finite.
     """
     import_torch()
+    folder = Path(config.output)
+    check_output(folder, config, is_resumed=is_resumed)
     # Names are checked first: a misspelt one must not cost the seconds a model takes to load.
     task = load_task(config.task)
     config = replace(config, model=config.model or task.model)
@@ -46,6 +55,7 @@ def train(config: TrainConfig, *, is_resumed: bool = False) -> Path:
     kind_of_objective = registry.resolve("objective", task.objective)
     check_fit(config, method, kind_of_objective.kinds)
 
+    from promptdetox.training.patience import was_over
     from promptdetox.training.result import Course, write_result
 
     source = find_model(config.model or "")
@@ -62,9 +72,11 @@ def train(config: TrainConfig, *, is_resumed: bool = False) -> Path:
         100 * n_trained / n_all,
     )
     trainer = build_trainer(config, objective, network)
-    checkpoint = _find_checkpoint(config, trainer) if is_resumed else None
-    trainer.train(resume_from_checkpoint=checkpoint)
-    folder = Path(config.output)
+    checkpoint = _find_checkpoint(config, trainer)
+    if checkpoint and config.patience and was_over(checkpoint, config.patience):
+        trainer.restore(checkpoint)
+    else:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.is_world_process_zero():
         write_result(
             folder,
@@ -95,10 +107,10 @@ def attach_method(config: TrainConfig, objective: Objective) -> Any:
 def build_trainer(config: TrainConfig, objective: Objective, network: Any) -> Any:
     """Return the loop, ready to train what the method attached to the network."""
     import torch
-    from transformers import EarlyStoppingCallback
 
     from promptdetox.training.adversarial import Attack
     from promptdetox.training.batches import plan_batches, share_batches
+    from promptdetox.training.patience import Patience
     from promptdetox.training.trainer import DetoxTrainer
 
     examples = objective.examples.examples
@@ -120,17 +132,46 @@ def build_trainer(config: TrainConfig, objective: Objective, network: Any) -> An
         objective=objective,
         is_validated=config.dev is not None,
         attack=None if config.adversarial == "none" else Attack(config.adversarial_epsilon, steps),
-        callbacks=[EarlyStoppingCallback(config.patience)] if config.patience else [],
+        callbacks=[Patience(config.patience)] if config.patience else [],
     )
 
 
-def _find_checkpoint(config: TrainConfig, trainer: Any) -> str | None:
-    from promptdetox.training.checkpoints import find_checkpoint
+def check_output(folder: Path, config: TrainConfig, *, is_resumed: bool) -> None:
+    """Check that the folder is free, or holds checkpoints of the same recipe to go on from.
 
+    Raises:
+        FileError: It is a file.
+        UsageError: It has checkpoints, and they are not to be used.
+        ConfigError: They are another recipe's.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FileError(f"--output {folder} is a file: expected a folder, or a new name.")
+    known = read_recipe_digest(folder / "checkpoints")
+    if known is None:
+        return
+    if not is_resumed:
+        raise UsageError(
+            f"{folder} has checkpoints of a run: go on with --resume auto, give another --output, "
+            f"or remove {folder / 'checkpoints'}."
+        )
+    if known != config.resume_digest:
+        raise ConfigError(
+            f"the checkpoints in {folder} are another recipe's: give the same settings as then, "
+            f"another --output, or remove {folder / 'checkpoints'}."
+        )
+
+
+def _find_checkpoint(config: TrainConfig, trainer: Any) -> Path | None:
+    """Return what to go on from, and mark the folder as this recipe's."""
+    folder = Path(config.output, "checkpoints")
     with trainer.args.main_process_first(desc="looking for a checkpoint"):
-        found = find_checkpoint(Path(config.output, "checkpoints"))
-    log.info("going on from %s", found or "the start: there is no checkpoint yet")
-    return None if found is None else str(found)
+        known = read_recipe_digest(folder)
+        found = find_checkpoint(folder) if known is not None else None
+        if trainer.is_world_process_zero() and known is None:
+            write_recipe_digest(folder, config.resume_digest)
+    if known is not None:
+        log.info("going on from %s", found or "the start: there is no checkpoint yet")
+    return found
 
 
 def _trainer_settings(config: TrainConfig, *, n_steps: int) -> Any:

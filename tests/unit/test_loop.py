@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from promptdetox.config import TrainConfig
-from promptdetox.errors import ConfigError, DataError, FileError
+from promptdetox.errors import ConfigError, DataError, FileError, UsageError
 from promptdetox.models import catalog
 from promptdetox.objectives.rewriting import Rewriting
 from promptdetox.records.hub import read_hub
@@ -42,8 +42,9 @@ def test_unlikelihood_is_the_penalty_on_copies(recipe: dict[str, Any]) -> None:
     objective = Rewriting(TrainConfig(**recipe, unlikelihood=1.0))
     example = objective.examples.examples[0]
     batch = objective.collate([example])
-    plain = target_loss(objective.network, batch, is_seq2seq=False)
-    raised = target_loss(objective.network, batch, is_seq2seq=False, unlikelihood=2.0)
+    (plain,), count = target_loss(objective.network, batch, is_seq2seq=False)
+    (raised,), _ = target_loss(objective.network, batch, is_seq2seq=False, unlikelihood=2.0)
+    assert int(count) == len(example.target)
     logits = objective.network(input_ids=batch["input_ids"]).logits[0].log_softmax(-1)
     penalty = sum(
         -torch.log1p(-logits[len(example.prompt) + at - 1, copy].exp())
@@ -51,29 +52,37 @@ def test_unlikelihood_is_the_penalty_on_copies(recipe: dict[str, Any]) -> None:
         if copy != IGNORED
     )
     assert float(penalty.detach()) > 0
-    assert float((raised - plain).detach()) == pytest.approx(
-        float(2 * penalty.detach() / len(example.target)), rel=1e-3
-    )
+    assert float((raised - plain).detach()) == pytest.approx(float(2 * penalty.detach()), rel=1e-3)
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-def test_an_attack_raises_the_loss_within_its_radius(steps: int, recipe: dict[str, Any]) -> None:
+@pytest.mark.parametrize("model", ["llama", "t5", "bart"])
+def test_an_attack_raises_the_loss_within_its_radius(
+    steps: int, model: str, recipe: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
     """What it finds is worse than a random move of the same size, and leaves no gradient."""
+    recipe["model"] = str(request.getfixturevalue(f"tiny_{model}"))
     objective = Rewriting(TrainConfig(**recipe))
     network = objective.network.eval().requires_grad_(False)
     batch = objective.collate(objective.examples.examples[:8])
-    before = float(objective.loss(network, batch))
-    delta = Attack(0.1, steps).find(network, lambda: objective.loss(network, batch))
+
+    def loss_of() -> Any:
+        sums, counts = objective.loss(network, batch)
+        return (sums / counts).mean()
+
+    before = float(loss_of())
+    delta = Attack(0.1, steps).find(network, loss_of, batch["attention_mask"])
     with torch.no_grad(), perturbed(network, delta) as layer:
-        after = float(objective.loss(network, batch))
-    radius = 0.1 * layer.embeddings.flatten(1).norm(dim=1)
+        after = float(loss_of())
+    mask = batch["attention_mask"].unsqueeze(-1)
+    radius = 0.1 * (layer.embeddings * mask).flatten(1).norm(dim=1)
     assert torch.all(delta.flatten(1).norm(dim=1) <= radius * 1.001)
     noise = torch.randn_like(delta)
     noise *= (radius / noise.flatten(1).norm(dim=1))[:, None, None]
     with torch.no_grad(), perturbed(network, noise):
-        assert after > float(objective.loss(network, batch))
+        assert after > float(loss_of())
     assert after > before
-    assert float(objective.loss(network, batch)) == before  # the hook is gone
+    assert float(loss_of()) == before  # the hook is gone
     assert all(p.grad is None for p in network.parameters())
 
 
@@ -116,19 +125,22 @@ def test_processes_share_batches() -> None:
 
 
 def test_two_processes_learn_what_one_learns(recipe: dict[str, Any], tmp_path: Path) -> None:
-    """With torchrun and two CPU processes the weights are those of one, but for rounding."""
-    flags = [
-        f"--{name.replace('_', '-')}={value}"
-        for name, value in {**recipe, "optimizer": "sgd", "schedule": "constant"}.items()
-        if name != "output"
+    """With torchrun and two CPU processes the change of the weights is that of one process.
+
+    Lengths differ and the last batch is odd, so a mean of means would not do.
+    """
+    rows = [
+        {"text": f"you idiot {i}", "target": f"you {'person ' * (i % 5)}{i}"} for i in range(23)
     ]
-    more = ["--detector=none", "--threads=1", f"--dev={recipe['data']}", "--n-dev=2", "-q"]
-    one, two = tmp_path / "one", tmp_path / "two"
-    command = ["-m", "promptdetox", "train", *flags, *more]
-    subprocess.run([sys.executable, *command, "--output", str(one)], check=True)
+    Path(recipe["data"]).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe |= {"optimizer": "sgd", "schedule": "constant", "learning_rate": 0.5, "threads": 1}
+    recipe |= {"method": "bitfit", "detector": "none", "dev": recipe["data"], "n_dev": 2}
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in recipe.items()]
+    two = tmp_path / "two"
     launch = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29517"]
+    command = ["-m", "promptdetox", "train", *flags, "--output", str(two), "-q"]
     done = subprocess.run(
-        [sys.executable, *launch, *command, "--output", str(two)],
+        [sys.executable, *launch, *command],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -136,18 +148,18 @@ def test_two_processes_learn_what_one_learns(recipe: dict[str, Any], tmp_path: P
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    first = load_file(one / "adapter_model.safetensors")
-    second = load_file(two / "adapter_model.safetensors")
-    start = load_file(
-        train(TrainConfig(**recipe | {"output": str(tmp_path / "0"), "learning_rate": 1e-12}))
-        / "adapter_model.safetensors"
-    )
-    assert any(not first[name].equal(start[name]) for name in first)
-    for name, tensor in first.items():
-        torch.testing.assert_close(second[name], tensor, rtol=2e-2, atol=2e-3)
     assert done.stdout.strip().splitlines() == [str(two)]
     steps = [e["step"] for e in json.loads((two / "log.json").read_text()) if "loss" in e]
     assert max(steps) == 6
+    one = train(TrainConfig(**recipe))
+    file = "adapter_model.safetensors"
+    first, second = load_file(one / file), load_file(two / file)
+    assert set(first) == set(second)
+    # Biases of zeros: what is there is what was learnt. Results are float16.
+    change = torch.cat([tensor.flatten().float() for tensor in first.values()])
+    other = torch.cat([tensor.flatten().float() for tensor in second.values()])
+    assert change.norm() > 0.05
+    assert (change - other).norm() < 0.01 * change.norm()
 
 
 def test_a_full_disk_names_the_last_good_checkpoint(
@@ -169,7 +181,7 @@ def test_a_full_disk_names_the_last_good_checkpoint(
     with pytest.raises(FileError, match=r"the last good one is .*checkpoint-2; free some space"):
         train(config)
     folder = Path(recipe["output"]) / "checkpoints"
-    assert [path.name for path in folder.iterdir()] == ["checkpoint-2"]
+    assert [path.name for path in folder.glob("checkpoint-*")] == ["checkpoint-2"]
     monkeypatch.undo()
     resumed = train(config, is_resumed=True)
     whole = train(TrainConfig(**recipe | {"output": recipe["output"] + "-whole"}, eval_every=2))
@@ -228,3 +240,68 @@ def test_a_result_is_no_base_model(recipe: dict[str, Any], tmp_path: Path) -> No
     output = train(TrainConfig(**recipe))
     with pytest.raises(ConfigError, match="is a result of training: train on its base model"):
         train(TrainConfig(**{**recipe, "model": str(output), "output": str(tmp_path / "next")}))
+
+
+def test_checkpoints_belong_to_a_recipe(recipe: dict[str, Any]) -> None:
+    """They are neither overwritten nor gone on from with other settings."""
+    config = TrainConfig(**recipe, eval_every=2)
+    output = train(config)
+    before = (output / "adapter_model.safetensors").read_bytes()
+    with pytest.raises(UsageError, match="has checkpoints of a run: go on with --resume auto"):
+        train(config)
+    with pytest.raises(ConfigError, match="are another recipe's"):
+        train(TrainConfig(**{**recipe, "rank": 2}, eval_every=2), is_resumed=True)
+    assert (output / "adapter_model.safetensors").read_bytes() == before
+    again = train(TrainConfig(**{**recipe, "threads": 1}, eval_every=2), is_resumed=True)
+    assert (again / "adapter_model.safetensors").read_bytes() == before
+    (output / "file").touch()
+    with pytest.raises(FileError, match="is a file: expected a folder"):
+        train(TrainConfig(**{**recipe, "output": str(output / "file")}))
+
+
+@pytest.mark.parametrize("stop_at", [4, 6])
+def test_patience_is_resumed(
+    stop_at: int, recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is interrupted stops where an undisturbed one stops; a stopped one stays so."""
+    recipe |= {"learning_rate": 1e-9, "epochs": 5, "eval_every": 2, "patience": 2}
+    recipe |= {"dev": recipe["data"], "n_dev": 2}
+    whole = train(TrainConfig(**recipe | {"output": recipe["output"] + "-whole"}))
+    save = loop.DetoxTrainer._save_checkpoint
+
+    def stop(self: Any, model: Any, trial: Any) -> None:
+        save(self, model, trial)
+        if self.state.global_step == stop_at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.DetoxTrainer, "_save_checkpoint", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(TrainConfig(**recipe))
+    monkeypatch.undo()
+    resumed = train(TrainConfig(**recipe), is_resumed=True)
+    steps = [
+        max(e["step"] for e in json.loads((folder / "log.json").read_text()) if "eval_score" in e)
+        for folder in (whole, resumed)
+    ]
+    assert steps == [6, 6]
+    file = "adapter_model.safetensors"
+    assert (resumed / file).read_bytes() == (whole / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"patience": 2}, "--patience counts validations: give --dev"),
+        ({"n_dev": 0}, "--n-dev is 0: expected 1 or more"),
+        ({"epochs": float("inf")}, "--epochs is inf: expected more than 0"),
+        ({"weight_decay": float("nan")}, "--weight-decay is nan: expected 0 or more"),
+        ({"unlikelihood": -1.0}, "--unlikelihood is -1.0: expected 0 or more"),
+        ({"n_virtual_tokens": 0}, "--n-virtual-tokens is 0: expected 1 or more"),
+        ({"seed": -1}, "--seed is -1: expected 0 or more"),
+        ({"labels": ("a", "a")}, "--labels has the same name twice"),
+    ],
+)
+def test_settings_that_make_no_sense(changes: dict[str, Any], message: str) -> None:
+    """Each is refused before anything is loaded."""
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig(data="d", output="o", **changes)

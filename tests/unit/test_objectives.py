@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from promptdetox.objectives.classification import Classification
 from promptdetox.objectives.tagging import Tagging
 from promptdetox.records.conll import read_conll
 from promptdetox.train import train
+from promptdetox.training.learnt import load_learnt
 from promptdetox.training.objective import IGNORED
 from promptdetox.training.tags import (
     TagSpan,
@@ -76,16 +78,15 @@ def test_labels_say_what_kind_they_are(tiny_bert: Path, tmp_path: Path) -> None:
 
 def test_a_row_without_a_label_teaches_that_head_nothing(tiny_bert: Path, tmp_path: Path) -> None:
     """The loss is the mean over the rows that have the label."""
-    import torch
-
     rows = [{"text": "a", "x": 1}, {"text": "b", "x": 0, "y": 1}, {"text": "c", "y": 0}]
     data = write(tmp_path / "d.jsonl", rows)
     found = Classification(config_for("classify", data, tiny_bert, labels=("x", "y")))
     batch = found.collate(found.examples.examples)
     logits = [torch.tensor([[2.0], [2.0], [50.0]]), torch.tensor([[50.0], [2.0], [2.0]])]
     each = torch.nn.functional.softplus(torch.tensor([-2.0, 2.0])).mean()
-    loss = found.loss(lambda **_: logits, batch)
-    assert float(loss) == pytest.approx(float(each))
+    sums, counts = found.loss(lambda **_: logits, batch)
+    assert counts.tolist() == [2, 2]
+    assert (sums / counts).tolist() == pytest.approx([float(each)] * 2)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_a_row_without_a_label_teaches_that_head_nothing(tiny_bert: Path, tmp_pa
         ([{"text": "a"}], r"no text to learn from in 1 rows \(1 no label\).*--labels"),
         ([{"text": " ", "label": 1}], r"1 no text"),
         ([{"text": "a", "label": "x"}], "has 1 different values: expected numbers of 0 to 1"),
-        ([{"text": "a " * 400, "label": 1}], "every example is longer than 256 tokens"),
+        ([{"text": "a " * 400, "label": 1}], "every example is longer than 128 tokens"),
     ],
 )
 def test_labels_that_cannot_be_learnt(
@@ -121,7 +122,7 @@ def test_what_is_left_out_is_counted(tiny_bert: Path, tmp_path: Path) -> None:
         "duplicate id": 1,
         "no text": 1,
         "no label": 1,
-        "longer than 256 tokens": 1,
+        "longer than 128 tokens": 1,  # the model's positions
     }
 
 
@@ -131,6 +132,54 @@ def test_validation_with_one_class_is_an_error(tiny_bert: Path, tmp_path: Path) 
     dev = write(tmp_path / "e.jsonl", [{"text": "a", "label": 1}])
     with pytest.raises(DataError, match="no label to validate on"):
         train(config_for("classify", data, tiny_bert, dev=dev))
+
+
+def test_validating_on_the_training_data_keeps_it_whole(tiny_bert: Path, tmp_path: Path) -> None:
+    """--n-dev cuts what is validated on, not what is learnt from."""
+    labelled = write(tmp_path / "d.jsonl", [{"text": "a", "label": i % 2} for i in range(9)])
+    found = Classification(config_for("classify", labelled, tiny_bert, dev=labelled, n_dev=4))
+    assert (len(found.examples.examples), found.n_validated) == (9, 4)
+    marked = write(tmp_path / "e.jsonl", [{"text": "a b", "spans": [[0, 1]]}] * 9)
+    tagged = Tagging(config_for("tag", marked, tiny_bert, dev=marked, n_dev=4))
+    assert (len(tagged.examples.examples), tagged.n_validated) == (9, 4)
+
+
+@pytest.mark.parametrize("method", ["lora", "prompt-tuning", "prefix-tuning"])
+def test_long_texts_fit_the_positions(method: str, tiny_bert: Path, tmp_path: Path) -> None:
+    """Training leaves them out, validation and use read their beginning."""
+    rows: list[dict[str, Any]] = [{"text": "fox " * n, "label": n % 2} for n in range(20, 90)]
+    rows += [{"text": "fox " * 300, "label": at} for at in (0, 1)]
+    data = write(tmp_path / "d.jsonl", rows)
+    more: dict[str, Any] = {"method": method, "dev": data, "n_dev": 99, "max_length": 10_000}
+    output = train(config_for("classify", data, tiny_bert, output=str(tmp_path / "o"), **more))
+    learnt = json.loads((output / "promptdetox.json").read_text())
+    room = 128 if method == "lora" else 108
+    assert list(learnt["left_out"]) == [f"longer than {room} tokens"]
+    assert "72 rows of `d.jsonl`" in (output / "README.md").read_text()
+    assert f"training.learnt.load_learnt('{output.name}')" in (output / "README.md").read_text()
+    (says,) = load_learnt(output).score(["fox " * 500])
+    assert 0 <= says["label"] <= 1
+
+
+def test_odd_values_of_labels(tiny_bert: Path, tmp_path: Path) -> None:
+    """Large numbers stay different classes, and odd ids are only ids."""
+    rows = [{"id": [at], "text": "a", "label": v} for at, v in enumerate((1000001, 1000002, 3.5))]
+    rows.append({"id": [0], "text": "a", "label": 10**400})
+    found = Classification(config_for("classify", write(tmp_path / "d.jsonl", rows), tiny_bert))
+    assert found.heads[0].classes == ("1000001", "1000002", "3.5")
+    assert dict(found.examples.left_out) == {"duplicate id": 1}
+
+
+def test_char_f1_is_of_the_characters_that_were_marked(tiny_bert: Path, tmp_path: Path) -> None:
+    """A span that holds less than half a word is still gold."""
+    data = write(tmp_path / "d.jsonl", [{"text": "class bad", "spans": [[6, 9]]}])
+    dev = write(tmp_path / "e.jsonl", [{"text": "class bad", "spans": [[0, 2]]}])
+    found = Tagging(config_for("tag", data, tiny_bert, dev=dev))
+    network = found.finish(found.network).eval()
+    with torch.no_grad():
+        network.heads[0].weight.zero_()
+        network.heads[0].bias.copy_(torch.tensor([1.0, 0.0, 0.0]))  # nothing is toxic
+    assert found.measure(network)["char_f1"] == 0.0
 
 
 def test_spans_become_tags_of_words(tiny_bert: Path, tmp_path: Path) -> None:
@@ -157,6 +206,7 @@ def test_spans_become_tags_of_words(tiny_bert: Path, tmp_path: Path) -> None:
         ("x", "spans that are no list"),
         (7, "spans that are no list"),
         (None, "no spans"),
+        ("", "no spans"),
     ],
 )
 def test_bad_spans_are_left_out_with_their_line(
@@ -212,6 +262,7 @@ def test_conll_files_are_read(tiny_bert: Path, tmp_path: Path) -> None:
         ("B-X E-X S-X O", "B-X I-X B-X O"),  # BIOES
         ("I-X I-X B-X I-Y", "B-X I-X B-X B-Y"),  # IOB
         ("X X O X", "B-X I-X O B-X"),  # bare names
+        ("O B I I O B", "O B-TOXIC I-TOXIC I-TOXIC O B-TOXIC"),  # bare letters
         ("U-X L-X O O", "B-X I-X O O"),  # BILOU
     ],
 )
@@ -289,6 +340,8 @@ def test_a_learnt_tagger_is_a_detector(tiny_bert: Path, tmp_path: Path) -> None:
     other = train(config_for("classify", labelled, tiny_bert, output=str(tmp_path / "labels")))
     with pytest.raises(ModelError, match="trained to classify"):
         load_tagger(str(other))
+    with pytest.raises(ConfigError, match="was trained to tag, not to rewrite"):
+        Detoxifier.from_pretrained(model=str(tagger))
     (other / "heads.safetensors").write_bytes(b"damaged")
     with pytest.raises(ModelError, match="are not the pinned ones"):
         load_tagger(str(other))

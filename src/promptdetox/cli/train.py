@@ -71,9 +71,10 @@ def add_parser(verbs: Any) -> None:
     """Add the verb."""
     parser: argparse.ArgumentParser = verbs.add_parser(
         "train",
-        help="learn an adapter from pairs of toxic and neutral text",
+        help="learn to rewrite, classify or tag from data of your own",
         description="Learn an adapter on a frozen base model. Needs `pip install "
-        "'promptdetox[train]'`. The result is a folder for `rewrite --model`.",
+        "'promptdetox[train]'`. The result is a folder for `rewrite --model`; of --task tag, for "
+        "`rewrite --detector`.",
         epilog=example_epilog(
             "promptdetox train --data pairs.jsonl --dev dev.jsonl --output my-detox",
             "promptdetox train --recipe recipes/detox-smollm2.v1.toml --resume auto",

@@ -222,6 +222,11 @@ def _find_packaged(model: PackagedModel) -> ModelSource:
 
 def _find_learnt(name: str, folder: Path) -> ModelSource:
     learnt = read_json(folder / LEARNT_FILE)
+    if "heads" in learnt:
+        raise ConfigError(
+            f"{name} was trained to {learnt.get('task')}, not to rewrite: give a tagger to "
+            "--detector; in Python both are read by promptdetox.training.learnt.load_learnt."
+        )
     try:
         base = find_model(learnt["base"])
         template, sha256 = learnt["template"], learnt["base_sha256"]

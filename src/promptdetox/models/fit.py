@@ -14,6 +14,7 @@ _SPOKEN = {
     "seq2seq": "a sequence-to-sequence model",
     "encoder": "a masked encoder",
 }
+_POSITIONS = ("max_position_embeddings", "n_positions")
 _LOADERS = {
     "causal": "AutoModelForCausalLM",
     "seq2seq": "AutoModelForSeq2SeqLM",
@@ -44,6 +45,27 @@ def check_fit(config: TrainConfig, method: Any, kinds: Sequence[str]) -> None:
         )
     if "architectures" in described:  # not GGUF, whose config is not whole
         method.check(_build_skeleton(described, kind), config)
+
+
+# Their positions begin behind that of the padding token.
+_OFFSET_FAMILIES = ("roberta", "camembert", "xlm-roberta", "xlm-roberta-xl", "longformer", "mpnet")
+
+
+def fit_length(described: Any, config: TrainConfig) -> int:
+    """Return the tokens that an example may have: those of the recipe, or of the model if fewer.
+
+    Args:
+        described: transformers' configuration of the model.
+        config: Says what is wanted, and how many virtual tokens take room of their own.
+    """
+    positions = next(
+        (n for name in _POSITIONS if (n := getattr(described, name, None))), config.max_length
+    )
+    if described.model_type in _OFFSET_FAMILIES:
+        positions -= int(described.pad_token_id or 0) + 1
+    if config.method in ("prompt-tuning", "p-tuning", "prefix-tuning"):
+        positions -= config.n_virtual_tokens
+    return min(config.max_length, int(positions))
 
 
 def kind_of(described: Mapping[str, Any]) -> str:

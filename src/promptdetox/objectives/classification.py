@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,18 @@ from torch.nn import functional
 from promptdetox.config import TrainConfig
 from promptdetox.detect import load_tagger
 from promptdetox.errors import DataError
+from promptdetox.models.fit import fit_length
 from promptdetox.training.augmenting import check_augmentations, copy_texts
 from promptdetox.training.data import read_rows
 from promptdetox.training.encoder import EncoderBase, Head, describe_heads, save_heads
-from promptdetox.training.examples import too_long, unique_rows
+from promptdetox.training.examples import keep_short, unique_rows
 from promptdetox.training.objective import IGNORED, Card, Examples, describe_counts
 
 log = logging.getLogger(__name__)
 
 _CARD = Card(
     purpose="says how likely each label is for an English text",
-    use="In Python: `promptdetox.training.load_learnt('{name}')`.",
+    use="In Python: `promptdetox.training.learnt.load_learnt('{name}').score(texts)`.",
     misuse="Do not decide about people by it alone: let a person see what is disputed.",
     limits="It has the opinion of those who labelled its data, dialects and topics included.",
 )
@@ -68,7 +70,7 @@ class Classification:
         self._base = EncoderBase.load(config.model or "", threads=config.threads)
         self.network, self.tokenizer = self._base.network, self._base.tokenizer
         self.examples = Examples()
-        texts, labels = self._read(config.data, self.examples)
+        texts, labels = self._read(config.data, self.examples, limit=None)
         self.heads = [
             _head_of(name, [row[at] for row in labels]) for at, name in enumerate(config.labels)
         ]
@@ -77,18 +79,21 @@ class Classification:
         for index, pieces in list(copies):
             texts.append(pieces[0])
             labels.append(labels[index])
-        self.examples.examples = self._encode(texts, labels, self.examples, config.data)
-        self._dev = []
+        self._length = fit_length(self.network.config, config)
+        encoded = self._encode(texts, labels, self.examples)
+        self.examples.examples = keep_short(encoded, self.examples, config.data, self._length)
+        self._dev: list[LabelledText] = []
         if config.dev:
             found = Examples()
-            self._dev = self._encode(*self._read(config.dev, found), found, config.dev)
-            log.info("%s: validates on %d texts", config.dev, len(self._dev))
+            self._dev = self._encode(*self._read(config.dev, found, limit=config.n_dev), found)
+            log.info("%s: validates on %d texts; %s", config.dev, len(self._dev), found.describe())
+            self._check_dev()
 
-    def _read(self, name: str, found: Examples) -> tuple[list[str], list[list[Any]]]:
+    def _read(
+        self, name: str, found: Examples, *, limit: int | None
+    ) -> tuple[list[str], list[list[Any]]]:
         texts, labels = [], []
-        rows = read_rows(name, self._config)
-        if name == self._config.dev:
-            rows = islice(rows, self._config.n_dev)
+        rows = islice(read_rows(name, self._config), limit)
         for record, row in unique_rows(rows, found):
             values = [_value_of(row.get(label)) for label in self._config.labels]
             if not (record.text or "").strip():
@@ -108,14 +113,11 @@ class Classification:
         return texts, labels
 
     def _encode(
-        self, texts: Sequence[str], labels: Sequence[Sequence[Any]], found: Examples, name: str
+        self, texts: Sequence[str], labels: Sequence[Sequence[Any]], found: Examples
     ) -> list[LabelledText]:
         examples = []
         for text, values in zip(texts, labels, strict=True):
             ids, _ = self.tokenizer.encode_text(text)
-            if len(ids) > self._config.max_length:
-                found.left_out[f"longer than {self._config.max_length} tokens"] += 1
-                continue
             numbers = tuple(
                 _number_of(head, value) for head, value in zip(self.heads, values, strict=True)
             )
@@ -126,9 +128,24 @@ class Classification:
             if unknown:
                 found.left_out["label that --data does not have"] += unknown
             examples.append(LabelledText(tuple(ids), numbers))
-        if not examples:
-            raise too_long(name, self._config.max_length)
         return examples
+
+    def _check_dev(self) -> None:
+        for at, head in enumerate(self.heads):
+            values = {e.labels[at] for e in self._dev} - {None}
+            if len(values) < 2:
+                log.warning("%s cannot be measured: all alike in --dev", head.name)
+            else:
+                return
+        raise DataError(
+            f"{self._config.dev}: no label to validate on: expected at least two different values "
+            f"of {', '.join(self._config.labels)} in the first {self._config.n_dev} rows."
+        )
+
+    @property
+    def n_validated(self) -> int:
+        """Rows that figures are taken on."""
+        return len(self._dev)
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -148,13 +165,11 @@ class Classification:
         labels = [[nan if v is None else float(v) for v in e.labels] for e in batch]
         return {**self._base.pad([e.ids for e in batch]), "labels": torch.tensor(labels)}
 
-    def loss(self, network: Any, batch: Mapping[str, Any]) -> Any:
-        """Return the mean of the heads' cross-entropies, natural log; rows without a label do not
-        count.
-        """
+    def loss(self, network: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return each head's sum of cross-entropies, natural log, and the rows with a label."""
         outputs = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
         smoothing = self._config.label_smoothing
-        losses = []
+        sums, counts = [], []
         for at, (head, output) in enumerate(zip(self.heads, outputs, strict=True)):
             labels = batch["labels"][:, at]
             known = ~labels.isnan()
@@ -168,8 +183,9 @@ class Classification:
                 each = functional.cross_entropy(
                     output.float(), wanted, reduction="none", label_smoothing=smoothing
                 )
-            losses.append((each * known).sum() / known.sum().clamp(min=1))
-        return torch.stack(losses).mean()
+            sums.append((each * known).sum())
+            counts.append(known.sum())
+        return torch.stack(sums), torch.stack(counts)
 
     def measure(self, network: Any) -> dict[str, float]:
         """Return one figure a head, and ``score``, their mean.
@@ -177,22 +193,15 @@ class Classification:
         Of 0 and 1: ROC-AUC; of other probabilities: Spearman's correlation; of classes: macro F1.
         A head that cannot be measured on the validation data (one class only) is left out.
         """
-        predicted = self._base.predict(network, [example.ids for example in self._dev])
+        rows = [example.ids[: self._length] for example in self._dev]
+        predicted = self._base.predict(network, rows)
         figures: dict[str, float] = {}
         for at, head in enumerate(self.heads):
             known = [i for i, example in enumerate(self._dev) if example.labels[at] is not None]
             labels = [self._dev[i].labels[at] for i in known]
             found = _measure_head(head, labels, [predicted[i][at] for i in known])
-            if found is None:
-                log.warning("%s cannot be measured on %s", head.name, self._config.dev)
-            else:
+            if found is not None:
                 figures[f"{head.name}_{found[0]}"] = found[1]
-        if not figures:
-            raise DataError(
-                f"{self._config.dev}: no label to validate on: expected at least two different "
-                f"values of {', '.join(self._config.labels)} in the first {self._config.n_dev} "
-                "rows."
-            )
         return {"score": sum(figures.values()) / len(figures), **figures}
 
     def save(self, network: Any, folder: Path, save_adapter: Callable[[Any, Path], None]) -> None:
@@ -208,8 +217,11 @@ def _value_of(value: Any) -> Any:
             value = float(value)
         except ValueError:
             return value or None
-    if isinstance(value, bool | int | float):
-        return None if value != value else float(value)  # NaN is nothing
+    if isinstance(value, bool | int | float | Decimal):
+        try:
+            return None if value != value else float(value)  # NaN is nothing
+        except OverflowError:
+            return str(value)
     return value if value is None else str(value)
 
 
@@ -221,7 +233,7 @@ def _head_of(name: str, values: Sequence[Any]) -> Head:
         )
     if all(isinstance(value, float) and 0 <= value <= 1 for value in known):
         return Head(name, "probability")
-    classes = sorted(map(_class_of, known))
+    classes = sorted(set(map(_class_of, known)))
     if len(classes) < 2 or len(classes) > _MAX_CLASSES:
         raise DataError(
             f"the column {name} has {len(classes)} different values: expected numbers of 0 to 1, "
@@ -231,7 +243,8 @@ def _head_of(name: str, values: Sequence[Any]) -> Head:
 
 
 def _class_of(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    is_whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if is_whole else str(value)
 
 
 def _number_of(head: Head, value: Any) -> float | int | None:

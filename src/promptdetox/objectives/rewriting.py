@@ -13,6 +13,7 @@ from typing import Any
 from promptdetox.config import TrainConfig
 from promptdetox.detect import load_tagger
 from promptdetox.engines.transformers import load_network
+from promptdetox.models.fit import fit_length
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.prompts.builder import PromptBuilder
 from promptdetox.prompts.template import load_template
@@ -84,7 +85,8 @@ class Rewriting:
             target_column=config.target_column,
         )
         copies = copy_texts([[pair.text] for pair in pairs], config, tagger, found.added)
-        pairs += [Pair(pieces[0], pairs[index].target) for index, pieces in copies]
+        changed = [Pair(pieces[0], pairs[index].target) for index, pieces in copies]
+        pairs += [pair for pair in changed if pair.text.strip() != pair.target]
         encode_pairs(
             pairs,
             found,
@@ -93,7 +95,7 @@ class Rewriting:
             tokenizer=self.tokenizer,
             end_id=self.end_id,
             is_seq2seq=self.is_seq2seq,
-            max_length=config.max_length,
+            max_length=fit_length(self.network.config, config),
             finds_copies=config.unlikelihood > 0,
         )
         return found
@@ -113,6 +115,11 @@ class Rewriting:
         )
 
     @property
+    def n_validated(self) -> int:
+        """Rows that figures are taken on."""
+        return self._validation.n if self._validation else 0
+
+    @property
     def facts(self) -> Mapping[str, Any]:
         """The template, which every prompt of this model must have."""
         template = self.builder.template
@@ -126,8 +133,8 @@ class Rewriting:
         """Return a batch as tensors. Shape of each: (batch, tokens)."""
         return collate(batch, pad_id=self.end_id, is_seq2seq=self.is_seq2seq)
 
-    def loss(self, network: Any, batch: Mapping[str, Any]) -> Any:
-        """Return the mean cross-entropy a target token, natural log."""
+    def loss(self, network: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return the cross-entropies' sum, natural log, and the target tokens."""
         return target_loss(
             network,
             batch,

@@ -21,11 +21,12 @@ from torch.nn import functional
 from promptdetox.config import TrainConfig
 from promptdetox.detect import load_tagger
 from promptdetox.errors import DataError
-from promptdetox.records.conll import SUFFIXES, read_conll
+from promptdetox.models.fit import fit_length
+from promptdetox.records.conll import DEFAULT_LABEL, SUFFIXES, read_conll
 from promptdetox.training.augmenting import check_augmentations, copy_texts
 from promptdetox.training.data import read_rows
 from promptdetox.training.encoder import EncoderBase, Head, describe_heads, in_pieces, save_heads
-from promptdetox.training.examples import too_long, unique_rows
+from promptdetox.training.examples import keep_short, unique_rows
 from promptdetox.training.objective import IGNORED, Card, Examples, describe_counts
 from promptdetox.training.tags import (
     TagSpan,
@@ -36,8 +37,6 @@ from promptdetox.training.tags import (
 )
 
 log = logging.getLogger(__name__)
-
-DEFAULT_LABEL = "TOXIC"
 
 _CARD = Card(
     purpose="finds the stretches of an English text that carry a tag",
@@ -58,6 +57,7 @@ class TaggedText:
         words: (start, end) of each word in the text.
         tokens: First token of each word.
         tags: One a word, BIO.
+        spans: What was marked, to the character.
     """
 
     ids: tuple[int, ...]
@@ -65,6 +65,7 @@ class TaggedText:
     words: tuple[tuple[int, int], ...]
     tokens: tuple[int | None, ...]
     tags: tuple[str, ...]
+    spans: tuple[TagSpan, ...]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -100,7 +101,7 @@ class Tagging:
         self._base = EncoderBase.load(config.model or "", threads=config.threads)
         self.network, self.tokenizer = self._base.network, self._base.tokenizer
         self.examples = Examples()
-        sources = self._read(config.data, self.examples)
+        sources = self._read(config.data, self.examples, limit=None)
         labels = sorted({span.label for source in sources for span in source.spans})
         if not labels:
             raise DataError(
@@ -110,17 +111,20 @@ class Tagging:
         tags = ("O", *(f"{letter}-{label}" for label in labels for letter in "BI"))
         self.heads = [Head("spans", "tags", tags)]
         sources += self._copy(sources)
-        self.examples.examples = self._encode(sources, self.examples, config.data)
+        self._length = fit_length(self.network.config, config)
+        encoded = self._encode(sources, config.data)
+        self.examples.examples = keep_short(encoded, self.examples, config.data, self._length)
         self._dev: list[TaggedText] = []
         if config.dev:
             found = Examples()
-            self._dev = self._encode(self._read(config.dev, found), found, config.dev)
-            log.info("%s: validates on %d texts", config.dev, len(self._dev))
+            sources = self._read(config.dev, found, limit=config.n_dev)
+            self._dev = self._encode(sources, config.dev)
+            log.info("%s: validates on %d texts; %s", config.dev, len(self._dev), found.describe())
 
-    def _read(self, name: str, found: Examples) -> list[_Source]:
+    def _read(self, name: str, found: Examples, *, limit: int | None) -> list[_Source]:
         is_conll = Path(name).suffix.lower() in SUFFIXES
-        sources = self._read_conll(name, found) if is_conll else self._read_rows(name, found)
-        listed = list(islice(sources, self._config.n_dev if name == self._config.dev else None))
+        read = self._read_conll if is_conll else self._read_rows
+        listed = list(read(name, found, limit))
         if not listed:
             raise DataError(
                 f"{name}: no text to learn from in {found.n_rows} rows "
@@ -128,17 +132,19 @@ class Tagging:
             )
         return listed
 
-    def _read_conll(self, name: str, found: Examples) -> Iterator[_Source]:
-        for text in read_conll(Path(name)):
+    def _read_conll(self, name: str, found: Examples, limit: int | None) -> Iterator[_Source]:
+        for text in islice(read_conll(Path(name)), limit):
             found.n_rows += 1
             starts = [0]
             for word in text.words:
                 starts.append(starts[-1] + len(word) + 1)
-            words = tuple((at, at + len(w)) for at, w in zip(starts, text.words, strict=False))
-            yield _Source(" ".join(text.words), words, spans_of_tags(words, text.tags))
+            words = [(at, at + len(w)) for at, w in zip(starts, text.words, strict=False)]
+            joined = " ".join(text.words)
+            # Words as the tagger will see them, when it is given a text and no words.
+            yield _Source(joined, split_words(joined), spans_of_tags(words, text.tags))
 
-    def _read_rows(self, name: str, found: Examples) -> Iterator[_Source]:
-        for record, row in unique_rows(read_rows(name, self._config), found):
+    def _read_rows(self, name: str, found: Examples, limit: int | None) -> Iterator[_Source]:
+        for record, row in unique_rows(islice(read_rows(name, self._config), limit), found):
             text = record.text or ""
             if not text.strip():
                 found.left_out["no text"] += 1
@@ -171,15 +177,12 @@ class Tagging:
             copies.append(_Source(text, split_words(text), tuple(spans)))
         return copies
 
-    def _encode(self, sources: Sequence[_Source], found: Examples, name: str) -> list[TaggedText]:
+    def _encode(self, sources: Sequence[_Source], name: str) -> list[TaggedText]:
         examples = []
         known = {tag: index for index, tag in enumerate(self.heads[0].classes)}
         unknown: Counter[str] = Counter()
         for source in sources:
             ids, offsets = self.tokenizer.encode_text(source.text)
-            if len(ids) > self._config.max_length:
-                found.left_out[f"longer than {self._config.max_length} tokens"] += 1
-                continue
             tags = tags_of_spans(source.words, source.spans)
             labels = [IGNORED] * len(ids)
             tokens = first_tokens(source.words, offsets)
@@ -188,14 +191,19 @@ class Tagging:
                     labels[token] = known[tag]
                 unknown[tag] += tag not in known
             examples.append(
-                TaggedText(tuple(ids), tuple(labels), source.words, tuple(tokens), tags)
+                TaggedText(
+                    tuple(ids), tuple(labels), source.words, tuple(tokens), tags, source.spans
+                )
             )
         for tag, n in unknown.items():
             if n:
                 log.warning("%s: the tag %s (%d words) is not in --data", name, tag, n)
-        if not examples:
-            raise too_long(name, self._config.max_length)
         return examples
+
+    @property
+    def n_validated(self) -> int:
+        """Rows that figures are taken on."""
+        return len(self._dev)
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -213,15 +221,18 @@ class Tagging:
         labels = [[*e.labels, *[IGNORED] * (width - len(e.labels))] for e in batch]
         return {**tensors, "labels": torch.tensor(labels)}
 
-    def loss(self, network: Any, batch: Mapping[str, Any]) -> Any:
-        """Return the mean cross-entropy a word, natural log."""
+    def loss(self, network: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return the cross-entropies' sum, natural log, and the words."""
         (logits,) = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-        return functional.cross_entropy(
+        labels = batch["labels"].flatten()
+        loss = functional.cross_entropy(
             logits.flatten(0, 1).float(),
-            batch["labels"].flatten(),
+            labels,
             ignore_index=IGNORED,
             label_smoothing=self._config.label_smoothing,
+            reduction="sum",
         )
+        return loss[None], (labels != IGNORED).sum()[None]
 
     def measure(self, network: Any) -> dict[str, float]:
         """Return precision, recall and F1 of whole entities, ``char_f1`` and ``score``.
@@ -233,18 +244,14 @@ class Tagging:
         """
         from nervaluate import Evaluator
 
-        predicted = self._base.predict(network, [example.ids for example in self._dev])
+        rows = [example.ids[: self._length] for example in self._dev]
+        predicted = self._base.predict(network, rows)
         tags, guesses, chars = [], [], []
         for example, (logits,) in zip(self._dev, predicted, strict=True):
             found = read_tags(self.heads[0], logits, example.tokens)
             tags.append(list(example.tags))
             guesses.append(list(found))
-            chars.append(
-                _char_f1(
-                    spans_of_tags(example.words, example.tags),
-                    spans_of_tags(example.words, found),
-                )
-            )
+            chars.append(_char_f1(example.spans, spans_of_tags(example.words, found)))
         names = sorted({tag[2:] for row in (*tags, *guesses) for tag in row if tag != "O"})
         strict = None
         if names:
@@ -270,15 +277,19 @@ def read_tags(head: Head, logits: Any, tokens: Sequence[int | None]) -> tuple[st
     Args:
         head: Of tags.
         logits: Shape: (tokens, tags).
-        tokens: First token of each word.
+        tokens: First token of each word; what lies behind the logits was not read.
     """
     best = logits.argmax(-1)
-    return tuple("O" if at is None else head.classes[int(best[at])] for at in tokens)
+    return tuple(
+        "O" if at is None or at >= len(best) else head.classes[int(best[at])] for at in tokens
+    )
 
 
 def _parse_spans(value: Any, text: str) -> tuple[TagSpan, ...] | str:
     """Return the spans of a row, or what is wrong with them."""
     if isinstance(value, str):
+        if not value.strip():
+            return "no spans"
         try:
             value = json.loads(value)
         except ValueError:
@@ -290,11 +301,11 @@ def _parse_spans(value: Any, text: str) -> tuple[TagSpan, ...] | str:
     spans = []
     for item in value:
         if isinstance(item, Mapping):
-            item = (item.get("start"), item.get("end"), item.get("label") or DEFAULT_LABEL)
+            item = (item.get("start"), item.get("end"), item.get("label"))
         if not isinstance(item, list | tuple) or len(item) not in (2, 3):
             return "spans that are not [start, end]"
         start, end = item[0], item[1]
-        label = item[2] if len(item) == 3 else DEFAULT_LABEL
+        label = (item[2] if len(item) == 3 else None) or DEFAULT_LABEL
         if not isinstance(start, int) or not isinstance(end, int):
             return "spans that are not [start, end]"
         if not 0 <= start < end <= len(text):

@@ -18,6 +18,8 @@ from pathlib import Path
 from promptdetox.errors import DataError, FileError
 
 SUFFIXES = (".conll", ".bio", ".iob", ".iob2")
+# What a tag without a name marks.
+DEFAULT_LABEL = "TOXIC"
 # The names of the schemes' letters, as BIO: BIOES and BILOU mark the end and the only word.
 _LETTERS = {"B": "B", "I": "I", "E": "I", "L": "I", "M": "I", "S": "B", "U": "B"}
 
@@ -40,7 +42,8 @@ class TaggedWords:
 def read_conll(path: Path) -> Iterator[TaggedWords]:
     """Yield the texts of a file; the word is the first column, the tag the last.
 
-    Tags may be BIO, IOB, BIOES, BILOU, or bare names; ``-DOCSTART-`` lines are passed over.
+    Tags may be BIO, IOB, BIOES, BILOU, bare letters of these, or bare names; ``-DOCSTART-`` lines
+    are passed over.
 
     Raises:
         DataError: A line has no tag, a tag has no name, or the file is not UTF-8.
@@ -92,8 +95,10 @@ def _to_bio(tags: list[str]) -> tuple[str, ...]:
             found.append(tag)
             continue
         letter, dash, name = tag.partition("-")
-        if not dash or letter not in _LETTERS:
+        if letter not in _LETTERS:
             letter, name = "I", tag  # a bare name
+        elif not dash:
+            name = DEFAULT_LABEL  # a bare letter
         begins = _LETTERS[letter] == "B" or name != before
         found.append(f"{'B' if begins else 'I'}-{name}")
         before = name

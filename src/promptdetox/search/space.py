@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from promptdetox import registry
 from promptdetox.config import TrainConfig, load_recipe
 from promptdetox.errors import ConfigError, FileError, unknown_name
+from promptdetox.models.catalog import LEARNT_FILE
 from promptdetox.prompts.template import load_template
 from promptdetox.tasks import load_task
 
@@ -155,7 +156,8 @@ def load_search(path: Path, *, output: Path) -> SearchRecipe:
 def _check_names(config: TrainConfig) -> None:
     load_task(config.task)
     registry.locate("method", config.method)
-    registry.locate("tagger", config.detector)
+    if not Path(config.detector, LEARNT_FILE).is_file():
+        registry.locate("tagger", config.detector)
     if config.template is not None:
         load_template(config.template)
 

@@ -30,16 +30,18 @@ class Attack:
     epsilon: float
     steps: int
 
-    def find(self, network: Any, loss_of: Callable[[], Any]) -> torch.Tensor:
+    def find(self, network: Any, loss_of: Callable[[], Any], mask: torch.Tensor) -> torch.Tensor:
         """Return the perturbation of a batch. Shape: (batch, tokens, hidden).
 
         Args:
             network: What is trained; no gradient is left on its weights.
             loss_of: Returns the loss of the batch, with its graph.
+            mask: 1 where a token is, 0 where it is padding. Shape: (batch, tokens).
         """
         with perturbed(network) as layer:
             (gradient,) = torch.autograd.grad(loss_of(), layer.delta)
-        radius = self.epsilon * _norm(layer.embeddings)
+        # Without the padding, of which an example has more or less by chance.
+        radius = self.epsilon * _norm(layer.embeddings * mask.unsqueeze(-1))
         # Several steps reach further than the radius, and are projected back onto it.
         step = radius if self.steps == 1 else 1.5 * radius / self.steps
         delta = torch.zeros_like(gradient)
@@ -64,7 +66,7 @@ def perturbed(network: Any, delta: torch.Tensor | None = None) -> Iterator[_Laye
     """Add a perturbation to what the input embedding gives.
 
     Args:
-        network: Has ``get_input_embeddings``.
+        network: Has ``get_input_embeddings``; of a sequence-to-sequence model the encoder's moves.
         delta: Shape: (batch, tokens, hidden); None for zeros. The gradient with respect to it can
             be taken from what is yielded.
     """
@@ -82,11 +84,16 @@ def perturbed(network: Any, delta: torch.Tensor | None = None) -> Iterator[_Laye
         seen.delta = start.clone().requires_grad_(True)
         return output + seen.delta
 
-    handle = network.get_input_embeddings().register_forward_hook(move)
+    layers = [network.get_input_embeddings()]
+    if network.config.is_encoder_decoder:
+        # The encoder's may be the same layer, or a second one with the same weights.
+        layers.append(network.get_encoder().get_input_embeddings())
+    handles = [layer.register_forward_hook(move) for layer in dict.fromkeys(layers)]
     try:
         yield seen
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def _norm(tensor: torch.Tensor) -> torch.Tensor:

@@ -77,6 +77,7 @@ def copy_texts(
             else:
                 added[name] += 1
                 yield index, new
+    _load_generator.cache_clear()  # the engines' memory is needed for training
 
 
 @cache

@@ -13,6 +13,7 @@ from promptdetox.models.catalog import sha256_of
 log = logging.getLogger(__name__)
 
 _MANIFEST = "manifest.json"
+_RECIPE = "recipe.sha256"
 
 
 def seal(folder: Path) -> None:
@@ -37,6 +38,22 @@ def is_whole(folder: Path) -> bool:
         return all(sha256_of(folder / name) == expected for name, expected in sums.items())
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def read_recipe_digest(folder: Path) -> str | None:
+    """Return the digest of the recipe whose checkpoints a folder holds; None if it holds none."""
+    try:
+        return (folder / _RECIPE).read_text("utf-8").strip()
+    except FileNotFoundError:
+        return None
+
+
+def write_recipe_digest(folder: Path, digest: str) -> None:
+    """Mark a folder, before its first checkpoint, as that of a recipe."""
+    folder.mkdir(parents=True, exist_ok=True)
+    work = folder / f".{_RECIPE}"
+    work.write_text(f"{digest}\n", "utf-8")
+    os.replace(work, folder / _RECIPE)
 
 
 def _newest_first(folder: Path) -> list[Path]:

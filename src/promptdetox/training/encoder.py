@@ -138,10 +138,12 @@ class EncoderBase:
         found: list[list[Any]] = [[] for _ in rows]
         for at in range(0, len(order), _BATCH_SIZE):
             batch = order[at : at + _BATCH_SIZE]
+            tensors = self.pad([rows[index] for index in batch])
+            device = next(network.parameters()).device
             with torch.inference_mode():
-                outputs = network(**self.pad([rows[index] for index in batch]))
+                outputs = network(**{name: tensor.to(device) for name, tensor in tensors.items()})
             for row, index in enumerate(batch):
-                found[index] = [output[row].float().numpy() for output in outputs]
+                found[index] = [output[row].float().cpu().numpy() for output in outputs]
         return found
 
 

@@ -12,7 +12,7 @@ from promptdetox import registry
 from promptdetox.errors import DataError
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.prompts.builder import PromptBuilder
-from promptdetox.records.rows import targets_of
+from promptdetox.records.rows import targets_of, to_json
 from promptdetox.training.objective import IGNORED, Examples, describe_counts
 from promptdetox.types import Pair, Record, Tagger
 
@@ -102,19 +102,15 @@ def encode_pairs(
     Raises:
         DataError: Every pair is longer.
     """
+    examples = []
     for pair in pairs:
         prompt = tokenizer.encode(builder.build(pair.text))
         answer = tokenizer.encode_user(pair.target if is_seq2seq else f" {pair.target}")
         target = (*answer, end_id)
         source = tokenizer.encode_user(pair.text if is_seq2seq else f" {pair.text}")
         copies = find_copies((*source, end_id), target) if finds_copies else ()
-        example = Example(tuple(prompt), target, copies)
-        if len(example) > max_length:
-            found.left_out[f"longer than {max_length} tokens"] += 1
-        else:
-            found.examples.append(example)
-    if not found.examples:
-        raise too_long(name, max_length)
+        examples.append(Example(tuple(prompt), target, copies))
+    found.examples = keep_short(examples, found, name, max_length)
 
 
 def find_copies(source: Sequence[int], target: Sequence[int]) -> tuple[int, ...]:
@@ -139,23 +135,43 @@ def unique_rows(
     records: Iterable[Record], found: Examples
 ) -> Iterator[tuple[Record, Mapping[str, Any]]]:
     """Yield rows with their columns; of rows with the same ``id`` the first, the others counted."""
-    seen_ids: set[Any] = set()
+    seen_ids: set[str] = set()
     for record in records:
         found.n_rows += 1
         row = record.row.as_dict()
         if (row_id := row.get("id")) is not None:
-            if row_id in seen_ids:
+            key = to_json(row_id)  # a list or an object, too, can be one
+            if key in seen_ids:
                 found.left_out["duplicate id"] += 1
                 continue
-            seen_ids.add(row_id)
+            seen_ids.add(key)
         yield record, row
 
 
-def too_long(name: str, max_length: int) -> DataError:
-    """Return the error that nothing fits."""
-    return DataError(
-        f"{name}: every example is longer than {max_length} tokens: give a higher --max-length."
-    )
+def keep_short(examples: Iterable[Any], found: Examples, name: str, max_length: int) -> list[Any]:
+    """Return the examples that fit; the others are counted.
+
+    Args:
+        examples: Each with a length in tokens.
+        found: Gets the counts.
+        name: What messages call the file.
+        max_length: Tokens that an example may have.
+
+    Raises:
+        DataError: None fits.
+    """
+    kept = []
+    for example in examples:
+        if len(example) <= max_length:
+            kept.append(example)
+        else:
+            found.left_out[f"longer than {max_length} tokens"] += 1
+    if not kept:
+        raise DataError(
+            f"{name}: every example is longer than {max_length} tokens: give a higher "
+            "--max-length, or shorter texts."
+        )
+    return kept
 
 
 def _usable_targets(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
 
 from promptdetox import registry
+from promptdetox.config import TrainConfig
 from promptdetox.errors import ModelError
 from promptdetox.models.catalog import LEARNT_FILE, find_model, sha256_of
 from promptdetox.models.checkpoint import read_json
+from promptdetox.models.fit import fit_length
 from promptdetox.training.encoder import HEADS_FILE, EncoderBase, Head, HeadedEncoder, read_heads
 
 
@@ -21,7 +25,7 @@ class LearntEncoder:
     Args:
         base: The base model.
         network: With adapter and heads.
-        digest: Of the adapter and the heads, hex.
+        digest: Of base model, adapter and heads, hex.
         max_length: Tokens that a text may have; the rest is not read.
     """
 
@@ -82,10 +86,21 @@ def load_learnt(folder: Path | str) -> LearntEncoder:
             f"{folder} was trained for {learnt.get('task', 'rewrite')}: expected a result of "
             "`promptdetox train --task classify` or `--task tag`."
         )
-    source = find_model(learnt["base"])
+    try:
+        recipe = TrainConfig(**{**learnt["recipe"], **_tuples_of(learnt["recipe"])})
+        source = find_model(learnt["base"])
+        pinned = [learnt["base_sha256"], learnt["adapter_sha256"], learnt["heads_sha256"]]
+        heads = read_heads(learnt["heads"])
+    except (KeyError, TypeError) as error:
+        raise ModelError(
+            f"{folder / LEARNT_FILE} is damaged ({error}): expected what `promptdetox train` "
+            "writes; train again, or get the file again."
+        ) from error
     files = [folder / "adapter_model.safetensors", folder / HEADS_FILE]
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise ModelError(f"{missing[0]} is missing: train again, or get the file again.")
     sums = [sha256_of(source.weight_files()[0]), *(sha256_of(file) for file in files)]
-    pinned = [learnt["base_sha256"], learnt["adapter_sha256"], learnt["heads_sha256"]]
     for path, found, expected in zip([source.path, *files], sums, pinned, strict=True):
         if found != expected:
             raise ModelError(
@@ -94,8 +109,16 @@ def load_learnt(folder: Path | str) -> LearntEncoder:
             )
     base = EncoderBase.load(learnt["base"])
     attached = registry.resolve("method", learnt["method"]).load(base.network, folder)
-    network = base.finish(attached, read_heads(learnt["heads"]), dropout=0.0)
-    heads = load_file(folder / HEADS_FILE)
-    network.heads.load_state_dict(heads)
-    n_positions = getattr(base.network.config, "max_position_embeddings", 512)
-    return LearntEncoder(base, network, digest=sums[1], max_length=int(n_positions))
+    network = base.finish(attached, heads, dropout=0.0)
+    network.heads.load_state_dict(load_file(folder / HEADS_FILE))
+    return LearntEncoder(
+        base,
+        network,
+        digest=hashlib.sha256("".join(sums).encode()).hexdigest(),
+        max_length=fit_length(base.network.config, replace(recipe, max_length=10**6)),
+    )
+
+
+def _tuples_of(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that JSON keeps as lists."""
+    return {name: tuple(value) for name, value in recipe.items() if isinstance(value, list)}

@@ -72,16 +72,18 @@ def target_loss(
     is_seq2seq: bool,
     label_smoothing: float = 0.0,
     unlikelihood: float = 0.0,
-) -> torch.Tensor:
-    """Return the mean cross-entropy a target token, natural log. Range: >= 0, lower is better.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (sum of the cross-entropies, natural log, target tokens). Shape of both: (1,).
+
+    Range: >= 0, lower is better.
 
     Args:
         network: Causal or sequence-to-sequence model, methods attached.
         batch: What `collate` returns.
         is_seq2seq: Which of the two.
         label_smoothing: Range: 0..1, share of the probability that goes to all other tokens.
-        unlikelihood: Weight of ``-log(1 - p)`` of the tokens in ``copies``, their mean a target
-            token. Range: >= 0. Source: Welleck et al. 2020, https://arxiv.org/abs/1908.04319.
+        unlikelihood: Weight of ``-log(1 - p)`` of the tokens in ``copies``, which is added to the
+            sum. Range: >= 0. Source: Welleck et al. 2020, https://arxiv.org/abs/1908.04319.
     """
     # Several processes see it wrapped.
     is_wrapped = isinstance(network, torch.nn.parallel.DistributedDataParallel)
@@ -100,11 +102,12 @@ def target_loss(
     with head_reads(own.get_output_embeddings(), wanted):
         logits = network(**inputs, use_cache=False).logits[0]
     logits = logits.float()
-    loss = functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+    loss = functional.cross_entropy(
+        logits, targets, label_smoothing=label_smoothing, reduction="sum"
+    )
     if unlikelihood and "copies" in batch:
         wrong = batch["copies"] != IGNORED
-        picked = logits[wrong].log_softmax(-1).gather(1, batch["copies"][wrong][:, None])
-        # log(1 - p), kept away from p = 1, where it has no bound.
-        penalty = -torch.log1p(-picked.exp().clamp(max=1 - 1e-5))
-        loss = loss + unlikelihood * penalty.sum() / len(targets)
-    return loss
+        whole = logits[wrong].logsumexp(-1)
+        others = logits[wrong].scatter(1, batch["copies"][wrong][:, None], -torch.inf)
+        loss = loss + unlikelihood * (whole - others.logsumexp(-1)).sum()
+    return loss[None], torch.tensor([len(targets)], device=loss.device)

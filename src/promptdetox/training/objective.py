@@ -81,6 +81,11 @@ class Objective(Protocol):
         ...
 
     @property
+    def n_validated(self) -> int:
+        """Rows that figures are taken on."""
+        ...
+
+    @property
     def card(self) -> Card:
         """What the result says of itself."""
         ...
@@ -101,12 +106,19 @@ class Objective(Protocol):
         """
         ...
 
-    def loss(self, network: Any, batch: Mapping[str, Any]) -> Any:
-        """Return the mean loss of a batch, a scalar tensor. Range: >= 0, lower is better."""
+    def loss(self, network: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return (sums, counts) of a batch; the loss is the mean over parts of sum / count.
+
+        A part is what has a mean of its own, such as a head, so that processes can share a batch.
+        Shape of both: (parts,). Range: >= 0, lower is better.
+        """
         ...
 
     def measure(self, network: Any) -> dict[str, float]:
-        """Return figures on the validation data, ``score`` among them: 0..1, higher is better."""
+        """Return figures on the validation data, ``score`` among them.
+
+        Range of the score: at most 1, higher is better.
+        """
         ...
 
     def save(self, network: Any, folder: Path, save_adapter: Callable[[Any, Path], None]) -> None:

@@ -27,7 +27,7 @@ _CARD = """# {name}
 - **Trained.** {n_trained:,} of {n_all:,} parameters ({share:.2f} %), {n_steps} steps,
   seed {seed}.
 - **Validation.** {validation}
-- **Licence.** Apache-2.0, as the base model.
+- **Licence of the base model.** {licence}.
 
 The whole recipe is in `promptdetox.json`, the course of the training in `log.json`.
 """
@@ -95,7 +95,7 @@ def write_result(
         save(work)
         _halve(work / "adapter_model.safetensors")
         _name_base(work / "adapter_config.json", config.model or "")
-        card = _write_card(folder.name, config, objective, course)
+        card = _write_card(folder.name, config, objective, course, source.licence)
         (work / "README.md").write_text(card, "utf-8")
         (work / "log.json").write_text(json.dumps(course.history, indent=1) + "\n", "utf-8")
         learnt["adapter_sha256"] = sha256_of(work / "adapter_model.safetensors")
@@ -126,7 +126,9 @@ def _halve(path: Path) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
 
 
-def _write_card(name: str, config: TrainConfig, objective: Objective, course: Course) -> str:
+def _write_card(
+    name: str, config: TrainConfig, objective: Objective, course: Course, licence: str
+) -> str:
     card = objective.card
     return _CARD.format(
         name=name,
@@ -144,12 +146,13 @@ def _write_card(name: str, config: TrainConfig, objective: Objective, course: Co
         share=100 * course.n_trained / course.n_all,
         n_steps=course.n_steps,
         seed=config.seed,
-        validation=_describe(course.best, config),
+        validation=_describe(course.best, config, objective.n_validated),
+        licence=licence,
     )
 
 
-def _describe(best: Mapping[str, float], config: TrainConfig) -> str:
+def _describe(best: Mapping[str, float], config: TrainConfig, n_rows: int) -> str:
     if not best:
         return "None: no --dev was given."
-    rows = f"the first {config.n_dev} rows of `{Path(config.dev or '').name}`"
-    return f"On {rows}: {describe_figures(best)}."
+    rows = f"{n_rows} rows of `{Path(config.dev or '').name}`"
+    return f"On the first {rows}: {describe_figures(best)}."

@@ -38,7 +38,7 @@ def _split(text: str) -> Iterator[tuple[int, int]]:
 
 
 def tags_of_spans(words: Sequence[tuple[int, int]], spans: Sequence[TagSpan]) -> tuple[str, ...]:
-    """Return a tag for each word: that of the span which holds most of it, and at least half.
+    """Return a tag for each word: that of the first span which holds half of it or more.
 
     Args:
         words: (start, end), sorted.

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import PrinterCallback, Trainer
+from transformers import PrinterCallback, Trainer, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 
 from promptdetox.errors import FileError, ModelError
 from promptdetox.training.adversarial import Attack, perturbed
@@ -34,7 +35,8 @@ class DetoxTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
         callbacks: Trainer's.
     """
 
-    control: Any  # Trainer's own, which ships no types
+    control: Any  # these are Trainer's own, which ships no types
+    state: Any
 
     def __init__(
         self,
@@ -74,7 +76,12 @@ class DetoxTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
         Raises:
             ModelError: It is not finite.
         """
-        loss = self._objective.loss(model, inputs)
+        sums, counts = self._objective.loss(model, inputs)
+        n_processes = self.accelerator.num_processes
+        if n_processes > 1:
+            # The gradients are averaged over the processes: each part counts by all its examples.
+            counts = self.accelerator.reduce(counts, reduction="sum")
+        loss = (sums / counts.clamp(min=1)).mean() * n_processes
         if not torch.isfinite(loss):
             raise ModelError(
                 f"the loss is {float(loss.detach())} at step {self.state.global_step + 1}, "
@@ -92,11 +99,13 @@ class DetoxTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
         own = self.accelerator.unwrap_model(model)
         prepared = self._prepare_inputs(dict(inputs))
 
+        mask = prepared["attention_mask"]
+
         def loss_of() -> Any:
             with self.compute_loss_context_manager():
                 return self.compute_loss(own, prepared)
 
-        delta = self._attack.find(own, loss_of)
+        delta = self._attack.find(own, loss_of, mask)
         with perturbed(own, delta):
             super().training_step(model, dict(inputs), *args, **kwargs)
         return loss
@@ -127,6 +136,11 @@ class DetoxTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
     def _load_best_model(self) -> None:
         if self.state.best_model_checkpoint is not None:
             self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+    def restore(self, checkpoint: Path) -> None:
+        """Become what a finished run was at its end, without a further step."""
+        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        self._load_best_model()
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint, whole or not at all.

@@ -50,6 +50,7 @@ class Validation:
         is_seq2seq: bool,
     ) -> None:
         rows = [(r.text or "", r.row.as_dict()) for r in islice(records, n)]
+        self.n = len(rows)
         self._texts = [text for text, _ in rows]
         self._references = [targets_of(row, target_column) for _, row in rows]
         if not any(self._references):
@@ -96,10 +97,11 @@ class Validation:
         width = max(map(len, encoded))
         inputs = torch.tensor([[self._end_id] * (width - len(ids)) + ids for ids in encoded])
         mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in encoded])
+        device = next(network.parameters()).device
         with torch.inference_mode():
             result = network.generate(
-                input_ids=inputs,
-                attention_mask=mask,
+                input_ids=inputs.to(device),
+                attention_mask=mask.to(device),
                 do_sample=False,
                 temperature=None,
                 top_p=None,
