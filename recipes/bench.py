@@ -27,6 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data" / "paradetox"
 MODEL = "smollm2-135m-instruct"
+SOFT_PROMPT = "detox-smollm2-prompt.v1"
 TEMPLATES = ("rewrite-chat.v1", "rewrite-plain.v1", "rewrite-chat-few.v1", "rewrite-plain-few.v1")
 MAX_NEW_TOKENS = 64
 
@@ -237,16 +238,25 @@ def bench_memory(share: int) -> dict[str, Any]:
 
 
 def bench_parity(share: int) -> dict[str, Any]:
-    """Greedy tokens of the float32 build against transformers float32, on 200 prompts."""
+    """Greedy tokens of the float32 build against transformers float32.
+
+    200 prompts of the base model, and 200 of a soft prompt, which is rows of the vocabulary in the
+    build and embeddings in transformers.
+    """
     from promptdetox.engines.ctranslate2 import CTranslate2Generator
     from promptdetox.engines.transformers import TransformersGenerator
     from promptdetox.types import Decoding
 
-    texts = [row["text"] for row in read_rows("dev", 1)][: 100 // share]
-    ours = CTranslate2Generator.load(MODEL, compute_type="float32")
-    reference = TransformersGenerator.load(MODEL)
+    rows = [row["text"] for row in read_rows("dev", 1)]
     result = {}
-    for template in ("rewrite-chat.v1", "rewrite-plain-few.v1"):
+    for model, template, n in (
+        (MODEL, "rewrite-chat.v1", 100),
+        (MODEL, "rewrite-plain-few.v1", 100),
+        (SOFT_PROMPT, "rewrite-tuned.v1", 200),
+    ):
+        texts = rows[: n // share]
+        ours = CTranslate2Generator.load(model, compute_type="float32")
+        reference = TransformersGenerator.load(model)
         prompts = build_prompts(template, texts, ours)
         decoding = [Decoding(max_new_tokens=32)] * len(prompts)
         mine = [found[0].tokens for found in ours.generate(prompts, decoding=decoding)]
@@ -254,6 +264,7 @@ def bench_parity(share: int) -> dict[str, Any]:
         same = sum(a == b for a, b in zip(mine, theirs, strict=True))
         same_ids = all(ours.token_ids(p) == reference.token_ids(p) for p in prompts)
         result[template] = {
+            "model": model,
             "prompts": len(prompts),
             "prompt_tokens_equal": same_ids,
             "answers_equal": same,
@@ -371,6 +382,7 @@ def bench_rewriting(share: int) -> dict[str, Any]:
     variants: dict[str, dict[str, Any]] = {
         "zero-shot": {"model": MODEL, "template": "rewrite-chat.v1"},
         "few-shot": {"model": MODEL, "template": "rewrite-chat-few.v1"},
+        "soft prompt": {"model": SOFT_PROMPT},
         "default": {},
     }
     for name, settings in variants.items():

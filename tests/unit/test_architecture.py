@@ -15,7 +15,7 @@ PACKAGE = Path(promptdetox.__file__).parent
 LAYERS = [
     ["types", "errors"],
     ["registry", "config"],
-    ["records", "segment", "edits", "tasks"],
+    ["records", "segment", "edits", "normalize", "tasks"],
     ["models"],
     ["prompts"],
     ["engines", "spans", "scorers", "augment", "methods", "training"],
