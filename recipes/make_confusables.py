@@ -40,9 +40,7 @@ def read_confusables(text: str) -> tuple[str, dict[str, str]]:
     """Return the version and character -> prototype of a `confusables.txt`."""
     version = re.search(r"^# Version: (\S+)", text, re.M)
     if version is None:
-        raise SystemExit(
-            "no line # Version: in the file: expected the confusables.txt of UTS 39."
-        )
+        raise SystemExit("no line # Version: in the file: expected the confusables.txt of UTS 39.")
     pairs = {}
     for line in text.splitlines():
         fields = [field.strip() for field in line.split("#")[0].split(";")]
