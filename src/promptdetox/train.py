@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from promptdetox import registry
 from promptdetox.config import TrainConfig
-from promptdetox.engines.ctranslate2 import n_cores
-from promptdetox.engines.transformers import import_torch
+from promptdetox.engines.transformers import import_torch, n_threads
 from promptdetox.errors import ConfigError, FileError, UsageError
 from promptdetox.models.catalog import find_model
 from promptdetox.models.fit import check_fit
+from promptdetox.records.conll import SUFFIXES, read_conll
+from promptdetox.records.hub import HUB_PREFIX
 from promptdetox.tasks import load_task
 from promptdetox.training.checkpoints import (
     find_checkpoint,
     read_recipe_digest,
     write_recipe_digest,
 )
+from promptdetox.training.data import read_rows
 from promptdetox.training.objective import Objective
 
 log = logging.getLogger(__name__)
@@ -46,11 +49,12 @@ def train(config: TrainConfig, *, is_resumed: bool = False) -> Path:
         ModelError: torch or the weights are missing, or the loss is not finite.
     """
     import_torch()
-    folder = Path(config.output)
-    check_output(folder, config, is_resumed=is_resumed)
     # Names are checked first: a misspelt one must not cost the seconds a model takes to load.
     task = load_task(config.task)
     config = replace(config, model=config.model or task.model)
+    folder = Path(config.output)
+    check_output(folder, config, is_resumed=is_resumed)
+    check_data(config)
     method = registry.resolve("method", config.method)
     kind_of_objective = registry.resolve("objective", task.objective)
     check_fit(config, method, kind_of_objective.kinds)
@@ -59,6 +63,7 @@ def train(config: TrainConfig, *, is_resumed: bool = False) -> Path:
     from promptdetox.training.result import Course, write_result
 
     source = find_model(config.model or "")
+    log.info("loading %s and %s", config.model, config.data)
     objective: Objective = kind_of_objective(config)
     log.info("%s: %s", config.data, objective.examples.describe())
     network = attach_method(config, objective)
@@ -123,7 +128,7 @@ def build_trainer(config: TrainConfig, objective: Objective, network: Any) -> An
     settings = _trainer_settings(config, n_steps=len(plan))
     n_processes = settings.world_size
     # CTranslate2, where a model of it was used, has told OpenMP to use one thread.
-    torch.set_num_threads(config.threads or max(n_cores() // n_processes, 1))
+    torch.set_num_threads(config.threads or max(n_threads() // n_processes, 1))
     steps = 1 if config.adversarial == "fgm" else config.adversarial_steps
     return DetoxTrainer(
         network,
@@ -136,16 +141,39 @@ def build_trainer(config: TrainConfig, objective: Objective, network: Any) -> An
     )
 
 
+def check_data(config: TrainConfig) -> None:
+    """Check that what is learnt from and validated on is there, and has the column of the text.
+
+    Raises:
+        DataError: A column is missing, or the first row is broken.
+        FileError: There is no such file.
+    """
+    for name in (config.data, config.dev):
+        if name is not None and not name.startswith(HUB_PREFIX):
+            if Path(name).suffix.lower() in SUFFIXES:
+                next(read_conll(Path(name)), None)
+            else:
+                next(read_rows(name, config), None)
+
+
 def check_output(folder: Path, config: TrainConfig, *, is_resumed: bool) -> None:
     """Check that the folder is free, or holds checkpoints of the same recipe to go on from.
 
     Raises:
-        FileError: It is a file.
+        FileError: It is a file, or cannot be written to.
         UsageError: It has checkpoints, and they are not to be used.
         ConfigError: They are another recipe's.
     """
     if folder.exists() and not folder.is_dir():
         raise FileError(f"--output {folder} is a file: expected a folder, or a new name.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FileError(
+            f"cannot write into --output {folder}: {error.strerror}; give another folder."
+        ) from error
     known = read_recipe_digest(folder / "checkpoints")
     if known is None:
         return

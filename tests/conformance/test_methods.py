@@ -16,7 +16,7 @@ from promptdetox.config import TrainConfig
 from promptdetox.detect import load_tagger
 from promptdetox.engines.ctranslate2 import CTranslate2Generator
 from promptdetox.engines.transformers import TransformersGenerator, load_network
-from promptdetox.errors import ModelError
+from promptdetox.errors import ConfigError, ModelError
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.train import train
 from promptdetox.training.learnt import load_learnt
@@ -125,7 +125,7 @@ def test_it_learns_on_a_masked_encoder(
         spans = load_tagger(str(output)).tag([row["text"] for row in rows])
         assert len(spans) == len(rows)
         assert all(0 < span.score <= 1 and span.reason == "TOXIC" for row in spans for span in row)
-    with pytest.raises(ModelError):
+    with pytest.raises(ConfigError, match=r"was trained to .*, not to rewrite"):
         CTranslate2Generator.load(str(output))
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from promptdetox.errors import ConfigError, DataError, FileError, UsageError
 from promptdetox.models import catalog
 from promptdetox.objectives.rewriting import Rewriting
 from promptdetox.records.hub import read_hub
+from promptdetox.tasks import load_task
 from promptdetox.train import train
 from promptdetox.training import trainer as loop
 from promptdetox.training.adversarial import Attack, perturbed
@@ -257,6 +259,35 @@ def test_checkpoints_belong_to_a_recipe(recipe: dict[str, Any]) -> None:
     (output / "file").touch()
     with pytest.raises(FileError, match="is a file: expected a folder"):
         train(TrainConfig(**{**recipe, "output": str(output / "file")}))
+
+
+def test_the_default_model_is_resumed(
+    recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leaving --model out is the same as naming the task's."""
+    from promptdetox import train as module
+
+    model = recipe.pop("model")
+    monkeypatch.setattr(module, "load_task", lambda name: replace(load_task(name), model=model))
+    config = TrainConfig(**recipe, eval_every=2)
+    first = (train(config) / "adapter_model.safetensors").read_bytes()
+    again = train(config, is_resumed=True)
+    assert (again / "adapter_model.safetensors").read_bytes() == first
+    assert (again / "adapter_model.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_what_is_missing_is_said_before_the_model(recipe: dict[str, Any]) -> None:
+    """A folder that cannot be written, a file that is not there, a column that is not there."""
+    recipe["model"] = str(Path(recipe["model"]))
+    faults: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"output": "/proc/nowhere"}, FileError, "cannot write into --output /proc/nowhere"),
+        ({"data": "nowhere.jsonl"}, FileError, "nowhere.jsonl"),
+        ({"dev": "nowhere.jsonl"}, FileError, "nowhere.jsonl"),
+        ({"text_column": "txt"}, DataError, "did you mean --text-column 'text'"),
+    ]
+    for changes, kind, message in faults:
+        with pytest.raises(kind, match=message):
+            train(TrainConfig(**{**recipe, **changes}))
 
 
 @pytest.mark.parametrize("stop_at", [4, 6])

@@ -170,6 +170,18 @@ def test_odd_values_of_labels(tiny_bert: Path, tmp_path: Path) -> None:
     assert dict(found.examples.left_out) == {"duplicate id": 1}
 
 
+def test_labels_that_are_no_labels(tiny_bert: Path, tmp_path: Path) -> None:
+    """Words for truth are 0 and 1, infinity is nothing, and a list is an error with its line."""
+    values = [True, "FALSE", " true ", float("inf"), float("nan")]
+    rows: list[dict[str, Any]] = [{"text": "a", "label": value} for value in values]
+    found = Classification(config_for("classify", write(tmp_path / "d.jsonl", rows), tiny_bert))
+    assert [example.labels for example in found.examples.examples] == [(1.0,), (0.0,), (1.0,)]
+    assert found.heads[0].kind == "probability"
+    data = write(tmp_path / "e.jsonl", [{"text": "a", "label": 1}, {"text": "b", "label": [1]}])
+    with pytest.raises(DataError, match="line 2, column label: expected a number or a name, got"):
+        Classification(config_for("classify", data, tiny_bert))
+
+
 def test_char_f1_is_of_the_characters_that_were_marked(tiny_bert: Path, tmp_path: Path) -> None:
     """A span that holds less than half a word is still gold."""
     data = write(tmp_path / "d.jsonl", [{"text": "class bad", "spans": [[6, 9]]}])

@@ -50,7 +50,7 @@ def add_settings(
     )
     hints = typing.get_type_hints(kind)
     for field in fields(kind):
-        known = field.default not in (None, MISSING, ())
+        known = field.default not in (None, MISSING, ()) and "default:" not in help_of[field.name]
         default = f" (default: {field.default})" if known and field.default is not False else ""
         group.add_argument(
             flag_of(field.name),

@@ -6,11 +6,15 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from promptdetox.cli.settings import add_settings, add_verbosity, example_epilog
 from promptdetox.config import TrainConfig, load_recipe
+
+log = logging.getLogger(__name__)
 
 _HELP = {
     "data": "what is learnt from: a file, or hf:name; rewrite: columns text and target, or "
@@ -96,13 +100,25 @@ def add_parser(verbs: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb and return the exit code."""
     from promptdetox.train import train
+    from promptdetox.training.checkpoints import newest_whole
 
     # torchrun and accelerate start one process a device; the first one speaks for all.
     is_first = os.environ.get("RANK", "0") == "0"
     if not is_first:
         logging.getLogger("promptdetox").setLevel(logging.ERROR)
     overrides = {field.name: getattr(args, field.name) for field in fields(TrainConfig)}
-    folder = train(load_recipe(args.config, overrides), is_resumed=args.resume == "auto")
+    # peft and transformers warn of each other's old names; no user can mend that.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    warnings.filterwarnings("ignore", category=UserWarning, module="peft")
+    config = load_recipe(args.config, overrides)
+    try:
+        folder = train(config, is_resumed=args.resume == "auto")
+    except KeyboardInterrupt:
+        kept = newest_whole(Path(config.output, "checkpoints"))
+        log.warning(
+            "%s", f"go on from {kept} with --resume auto" if kept else "nothing was saved yet"
+        )
+        raise
     if is_first:
         sys.stdout.write(f"{folder}\n")
     return 0

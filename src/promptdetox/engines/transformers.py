@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from promptdetox import registry
 from promptdetox.engines.answers import cut_answer
 from promptdetox.engines.ctranslate2 import n_cores
 from promptdetox.errors import ModelError
-from promptdetox.methods.peft_adapter import caching_of
+from promptdetox.methods.peft_adapter import generate
 from promptdetox.models.adapter import adapter_files
 from promptdetox.models.catalog import ModelSource, find_model, sha256_of
 from promptdetox.models.checkpoint import read_json
@@ -123,9 +124,10 @@ class TransformersGenerator:
         ends = self._find_end_ids(prompt.stop)
         inputs = torch.tensor([ids])
         with torch.inference_mode():
-            result = self._model.generate(
-                input_ids=inputs,
-                attention_mask=torch.ones_like(inputs),
+            result = generate(
+                self._model,
+                inputs,
+                torch.ones_like(inputs),
                 do_sample=False,
                 temperature=None,
                 top_p=None,
@@ -137,7 +139,6 @@ class TransformersGenerator:
                 pad_token_id=ends[0],
                 return_dict_in_generate=True,
                 output_scores=True,
-                **caching_of(self._model),
             )
         n_prompt = 1 if self._is_seq2seq else len(ids)
         beams = getattr(result, "beam_indices", None)
@@ -298,7 +299,7 @@ def _load(
     """
     torch, transformers = import_torch()
     # CTranslate2, where it is loaded too, tells OpenMP to use one thread for the whole process.
-    torch.set_num_threads(threads or n_cores())
+    torch.set_num_threads(threads or n_threads())
     source = find_model(model)
     folder, options = _loading_options(source)
     try:
@@ -348,6 +349,12 @@ def _load_adapter(network: Any, folder: Path) -> Any:
 def _digest_of(files: Sequence[Path]) -> str:
     sums = "".join(sha256_of(path) for path in files)
     return hashlib.sha256(f"float32 {sums}".encode()).hexdigest()
+
+
+def n_threads() -> int:
+    """Return the threads that torch may use: ``OMP_NUM_THREADS``, or one a core."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() and int(given) > 0 else n_cores()
 
 
 def import_torch() -> tuple[Any, Any]:

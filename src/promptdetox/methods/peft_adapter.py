@@ -21,14 +21,40 @@ def task_type(network: Any) -> str:
     return "CAUSAL_LM" if network.get_output_embeddings() is not None else "FEATURE_EXTRACTION"
 
 
-def caching_of(network: Any) -> dict[str, bool]:
-    """Return the options with which a network generates rightly.
+def generate(network: Any, input_ids: Any, attention_mask: Any, **options: Any) -> Any:
+    """Return what a network generates, with the prompt in front as transformers gives it.
 
     peft 0.21 looks for the cache under a name that transformers 5.24 no longer uses, and so puts a
-    soft prompt in front of every new token: without a cache it is put there once.
+    soft prompt in front of every new token. Here a causal model gets the soft prompt as embeddings,
+    once; a sequence-to-sequence model or a learnt prefix does without a cache, which is slow.
+
+    Args:
+        network: With a method attached, or plain.
+        input_ids: Shape: (batch, tokens).
+        attention_mask: Shape: (batch, tokens).
+        options: Of transformers' ``generate``.
     """
+    import torch
+
+    given = {"input_ids": input_ids, "attention_mask": attention_mask}
     config = getattr(network, "active_peft_config", None)
-    return {"use_cache": False} if config is not None and config.is_prompt_learning else {}
+    if config is None or not config.is_prompt_learning:
+        return network.generate(**given, **options)
+    if network.config.is_encoder_decoder or str(config.peft_type.value) == "PREFIX_TUNING":
+        return network.generate(**given, **options, use_cache=False)
+    soft = network.get_prompt(batch_size=len(input_ids))
+    mask = attention_mask.new_ones(soft.shape[:2])
+    result = network.get_base_model().generate(
+        inputs_embeds=torch.cat([soft, network.get_input_embeddings()(input_ids)], dim=1),
+        attention_mask=torch.cat([mask, attention_mask], dim=1),
+        **options,
+    )
+    # From embeddings, only what is new comes back.
+    if torch.is_tensor(result):
+        return torch.cat([input_ids.repeat_interleave(len(result) // len(input_ids), 0), result], 1)
+    n_each = len(result.sequences) // len(input_ids)
+    result.sequences = torch.cat([input_ids.repeat_interleave(n_each, 0), result.sequences], 1)
+    return result
 
 
 @dataclass(frozen=True)

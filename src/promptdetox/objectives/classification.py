@@ -7,6 +7,7 @@ numbers of 0 to 1 are learnt as soft labels, Peterson et al. 2019, https://arxiv
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -25,7 +26,13 @@ from promptdetox.training.augmenting import check_augmentations, copy_texts
 from promptdetox.training.data import read_rows
 from promptdetox.training.encoder import EncoderBase, Head, describe_heads, save_heads
 from promptdetox.training.examples import keep_short, unique_rows
-from promptdetox.training.objective import IGNORED, Card, Examples, describe_counts
+from promptdetox.training.objective import (
+    IGNORED,
+    Card,
+    Examples,
+    describe_counts,
+    describe_validated,
+)
 
 log = logging.getLogger(__name__)
 
@@ -82,20 +89,28 @@ class Classification:
         self._length = fit_length(self.network.config, config)
         encoded = self._encode(texts, labels, self.examples)
         self.examples.examples = keep_short(encoded, self.examples, config.data, self._length)
+        for at, head in enumerate(self.heads):
+            n_known = sum(row[at] is not None for row in labels)
+            log.info("column %s: %s, %d texts", head.name, head.describe(), n_known)
         self._dev: list[LabelledText] = []
         if config.dev:
             found = Examples()
             self._dev = self._encode(*self._read(config.dev, found, limit=config.n_dev), found)
-            log.info("%s: validates on %d texts; %s", config.dev, len(self._dev), found.describe())
+            log.info("%s: validates on %s", config.dev, describe_validated(self._dev, found))
             self._check_dev()
 
     def _read(
         self, name: str, found: Examples, *, limit: int | None
     ) -> tuple[list[str], list[list[Any]]]:
         texts, labels = [], []
+        columns: list[str] = []
         rows = islice(read_rows(name, self._config), limit)
         for record, row in unique_rows(rows, found):
-            values = [_value_of(row.get(label)) for label in self._config.labels]
+            columns = columns or list(row)
+            values = [
+                _value_of(row.get(label), f"{name}, line {record.line}, column {label}")
+                for label in self._config.labels
+            ]
             if not (record.text or "").strip():
                 found.left_out["no text"] += 1
             elif all(value is None for value in values):
@@ -107,8 +122,8 @@ class Classification:
             raise DataError(
                 f"{name}: no text to learn from in {found.n_rows} rows "
                 f"({describe_counts(found.left_out)}); expected the columns "
-                f"{self._config.text_column} and {', '.join(self._config.labels)}: name them with "
-                "--text-column and --labels."
+                f"{self._config.text_column} and {', '.join(self._config.labels)}, got "
+                f"{', '.join(columns) or 'none'}: name them with --text-column and --labels."
             )
         return texts, labels
 
@@ -209,17 +224,21 @@ class Classification:
         save_heads(network, folder, save_adapter)
 
 
-def _value_of(value: Any) -> Any:
+def _value_of(value: Any, where: str) -> Any:
     """Return a cell as a number, a string, or None for nothing."""
+    if isinstance(value, list | dict):
+        raise DataError(f"{where}: expected a number or a name, got a {type(value).__name__}.")
     if isinstance(value, str):
         value = value.strip()
+        value = {"true": 1.0, "false": 0.0}.get(value.lower(), value)
+    if isinstance(value, str):
         try:
             value = float(value)
         except ValueError:
             return value or None
     if isinstance(value, bool | int | float | Decimal):
         try:
-            return None if value != value else float(value)  # NaN is nothing
+            return float(value) if math.isfinite(value) else None  # NaN is nothing
         except OverflowError:
             return str(value)
     return value if value is None else str(value)

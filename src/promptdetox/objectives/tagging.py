@@ -27,7 +27,13 @@ from promptdetox.training.augmenting import check_augmentations, copy_texts
 from promptdetox.training.data import read_rows
 from promptdetox.training.encoder import EncoderBase, Head, describe_heads, in_pieces, save_heads
 from promptdetox.training.examples import keep_short, unique_rows
-from promptdetox.training.objective import IGNORED, Card, Examples, describe_counts
+from promptdetox.training.objective import (
+    IGNORED,
+    Card,
+    Examples,
+    describe_counts,
+    describe_validated,
+)
 from promptdetox.training.tags import (
     TagSpan,
     first_tokens,
@@ -119,7 +125,7 @@ class Tagging:
             found = Examples()
             sources = self._read(config.dev, found, limit=config.n_dev)
             self._dev = self._encode(sources, config.dev)
-            log.info("%s: validates on %d texts; %s", config.dev, len(self._dev), found.describe())
+            log.info("%s: validates on %s", config.dev, describe_validated(self._dev, found))
 
     def _read(self, name: str, found: Examples, *, limit: int | None) -> list[_Source]:
         is_conll = Path(name).suffix.lower() in SUFFIXES

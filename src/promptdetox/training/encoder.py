@@ -38,6 +38,14 @@ class Head:
     kind: Literal["probability", "classes", "tags"]
     classes: tuple[str, ...] = ()
 
+    def describe(self) -> str:
+        """Return how the column was read, as a phrase."""
+        if self.kind == "probability":
+            return "a probability"
+        shown = ", ".join(name[:20] for name in self.classes[:5])
+        more = ", …" if len(self.classes) > 5 else ""
+        return f"{len(self.classes)} {self.kind} ({shown}{more})"
+
     @property
     def width(self) -> int:
         """Outputs of the head."""

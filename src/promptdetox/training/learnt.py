@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from promptdetox import registry
 from promptdetox.config import TrainConfig
-from promptdetox.errors import ModelError
+from promptdetox.errors import ModelError, UsageError
 from promptdetox.models.catalog import LEARNT_FILE, find_model, sha256_of
 from promptdetox.models.checkpoint import read_json
 from promptdetox.models.fit import fit_length
@@ -55,9 +55,17 @@ class LearntEncoder:
 
         Returns:
             Head -> probability (0..1), or for classes name -> probability.
+
+        Raises:
+            UsageError: It has heads of tags only.
         """
         import numpy as np
 
+        if all(head.kind == "tags" for head in self.heads):
+            raise UsageError(
+                "this encoder was trained to tag and has no labels: use "
+                "promptdetox.detect.load_tagger(folder).tag(texts)."
+            )
         rows = [self.tokenizer.encode_text(text)[0] for text in texts]
         found = []
         for outputs in self.predict(rows):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -43,6 +43,12 @@ class Examples:
 def describe_counts(counts: Mapping[str, int]) -> str:
     """Return counts as a phrase."""
     return ", ".join(f"{n} {why}" for why, n in counts.items()) or "nothing"
+
+
+def describe_validated(used: Sequence[Any], found: Examples) -> str:
+    """Return what figures are taken on, as a phrase."""
+    left_out = describe_counts(found.left_out)
+    return f"{len(used)} of {found.n_rows} rows; left out: {left_out}"
 
 
 @dataclass(frozen=True)

@@ -36,14 +36,15 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers ships no 
         if "loss" in logs:
             n_done = max(state.global_step - self._first_step, 1)
             step_s = (time.perf_counter() - self._begun) / n_done
-            left_min = step_s * (state.max_steps - state.global_step) / 60
+            left_s = step_s * (state.max_steps - state.global_step)
+            left = f"{left_s / 60:.0f} min" if left_s >= 120 else f"{left_s:.0f} s"
             log.info(
-                "step %d of %d: loss %.3f, %.2f s a step, %.0f min left",
+                "step %d of %d: loss %.3f, %.2f s a step, %s left",
                 state.global_step,
                 state.max_steps,
                 logs["loss"],
                 step_s,
-                left_min,
+                left,
             )
         elif "eval_score" in logs:
             figures = describe_figures(logs)

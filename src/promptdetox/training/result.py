@@ -105,6 +105,7 @@ def write_result(
         (folder / LEARNT_FILE).unlink(missing_ok=True)
         files = sorted(path.name for path in work.iterdir() if path.name != LEARNT_FILE)
         for file in (*files, LEARNT_FILE):
+            (work / file).chmod(0o644)  # safetensors are written for their owner alone
             with (work / file).open("rb") as opened:
                 os.fsync(opened.fileno())
             os.replace(work / file, folder / file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from promptdetox.training.adversarial import Attack, perturbed
 from promptdetox.training.checkpoints import newest_whole, seal
 from promptdetox.training.objective import Objective
 from promptdetox.training.progress import Progress
+
+log = logging.getLogger(__name__)
 
 _TRAINED = "trained.safetensors"
 
@@ -112,6 +115,7 @@ class DetoxTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Return the figures on the validation data, as ``eval_<name>``."""
+        log.info("validating at step %d", self.state.global_step)
         self.model.eval()
         figures = self._objective.measure(self.model)
         metrics = {f"eval_{name}": value for name, value in figures.items()}

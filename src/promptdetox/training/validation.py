@@ -9,7 +9,7 @@ from typing import Any
 from promptdetox import registry
 from promptdetox.engines.answers import cut_answer
 from promptdetox.errors import DataError
-from promptdetox.methods.peft_adapter import caching_of
+from promptdetox.methods.peft_adapter import generate
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.prompts.builder import PromptBuilder
 from promptdetox.records.rows import targets_of
@@ -99,9 +99,10 @@ class Validation:
         mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in encoded])
         device = next(network.parameters()).device
         with torch.inference_mode():
-            result = network.generate(
-                input_ids=inputs.to(device),
-                attention_mask=mask.to(device),
+            result = generate(
+                network,
+                inputs.to(device),
+                mask.to(device),
                 do_sample=False,
                 temperature=None,
                 top_p=None,
@@ -109,7 +110,6 @@ class Validation:
                 max_new_tokens=width * 3 // 2 + 16,
                 eos_token_id=self._end_id,
                 pad_token_id=self._end_id,
-                **caching_of(network),
             )
         start = 1 if self._is_seq2seq else width
         for row in result[:, start:].tolist():
