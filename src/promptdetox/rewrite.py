@@ -233,29 +233,35 @@ class Detoxifier:
             n_candidates=self.config.n_candidates,
         )
 
-    def _judge(self, candidates: Sequence[Candidate]) -> dict[str, str]:
-        """Return, for each answer that cannot be used, why not."""
+    def _judge(self, candidates: Sequence[Candidate]) -> dict[tuple[str, bool], str]:
+        """Return, for each answer (its text, and whether it is finished) that is no use, why not.
+
+        Another text's answer may be the same and finished, where this one ran into its bound.
+        """
         texts = list(dict.fromkeys(c.text for c in candidates))
-        verdicts: dict[str, str] = {text: "the model gave no answer" for text in texts if not text}
+        faults: dict[str, str] = {text: "the model gave no answer" for text in texts if not text}
         for text in texts:
             if self.template.instruction and self.template.instruction in text:
-                verdicts[text] = "the model repeated the instruction"
+                faults[text] = "the model repeated the instruction"
+        verdicts = {(text, is_whole): f for text, f in faults.items() for is_whole in (True, False)}
         for candidate in candidates:
             if not candidate.is_finished:
-                verdicts.setdefault(candidate.text, f"no end within {candidate.n_tokens} tokens")
+                why = f"no end within {candidate.n_tokens} tokens"
+                verdicts.setdefault((candidate.text, False), why)
         if self._tagger is not None:
             for text, spans in zip(texts, self._tagger.tag(texts), strict=True):
-                if spans and text not in verdicts:
-                    verdicts[text] = f"the rewrite still has: {spans[0].reason}"
+                if spans:
+                    why = f"the rewrite still has: {spans[0].reason}"
+                    verdicts.setdefault((text, True), why)
         return verdicts
 
     def _choose(
-        self, job: _Job, candidates: Sequence[Candidate], verdicts: dict[str, str]
+        self, job: _Job, candidates: Sequence[Candidate], verdicts: dict[tuple[str, bool], str]
     ) -> _Outcome:
         for candidate in candidates:
-            if candidate.text not in verdicts:
+            if (candidate.text, candidate.is_finished) not in verdicts:
                 return _Outcome(candidate.text, "rewritten", candidate.log_prob)
-        return self._refuse(job, verdicts[candidates[0].text])
+        return self._refuse(job, verdicts[candidates[0].text, candidates[0].is_finished])
 
     def _refuse(self, job: _Job, reason: str) -> _Outcome:
         if not job.spans or self.config.on_failure == "abstain":

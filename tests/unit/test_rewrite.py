@@ -271,3 +271,12 @@ def test_any_text_is_handled(text: str) -> None:
     assert rewrite.text == text
     if rewrite.status == "clean":
         assert rewrite.output == text
+
+
+def test_an_answer_is_judged_by_its_own_bound() -> None:
+    """One text's answer ends in time, and the other's, the same, is cut off: each is told so."""
+    detoxifier = Detoxifier.from_pretrained(engine="fake", max_new_tokens=12)
+    short, long = detoxifier.detox(["moron hello", "moron hello there"])
+    assert [short.status, long.status] == ["rewritten", "masked"]
+    assert short.output == detoxifier.detox([short.text])[0].output
+    assert long.reason == "no end within 12 tokens"
