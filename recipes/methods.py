@@ -36,7 +36,14 @@ METHODS: dict[str, dict[str, Any]] = {
     "lora": {"learning_rate": 5e-4, "rank": 16},
     "ia3": {"learning_rate": 5e-3},
     "bottleneck": {"learning_rate": 5e-4, "bottleneck": 64},
-    "prompt-tuning": {"learning_rate": 1e-2, "n_virtual_tokens": 20, "init": "text"},
+    "prompt-tuning": {
+        "learning_rate": 1e-2,
+        "n_virtual_tokens": 20,
+        "init": "text",
+        "init_text": "Rewrite the toxic comment so that it is polite and neutral and keeps its "
+        "meaning.",
+        "batch_size": 16,
+    },
     "prefix-tuning": {"learning_rate": 1e-2, "n_virtual_tokens": 20},
     "p-tuning": {"learning_rate": 1e-3, "n_virtual_tokens": 20},
     "bitfit": {"learning_rate": 2e-3},
@@ -61,9 +68,10 @@ def recipe_of(method: str) -> TrainConfig:
     output = f"runs/methods/{method}"
     if not path.exists():
         settings = {**COMMON, **METHODS[method], "method": method, "output": output}
-        n_steps, n_examples = fit_budget(TrainConfig(**settings))
-        settings["epochs"] = round(n_steps * TrainConfig.batch_size / n_examples, 3)
-        settings["eval_every"] = -(-n_steps // 3)
+        config = TrainConfig(**settings)
+        n_steps, n_examples = fit_budget(config)
+        settings["epochs"] = round(n_steps * config.batch_size / n_examples, 3)
+        settings["eval_every"] = -(-n_steps // 2)
         head = (
             f"# {method}: what fits 20 minutes of two cores. Made by recipes/methods.py.\n#\n"
             f"#     promptdetox train --recipe recipes/methods/{method}.toml\n"
