@@ -99,7 +99,7 @@ class TrainConfig:
     """What is validated on, likewise; default: none, and the last step is the result."""
 
     task: str = "rewrite"
-    """What is learnt: rewrite, classify or tag."""
+    """What is learnt: rewrite, classify, tag or detect."""
 
     model: str | None = None
     """Base model: a packaged one, a folder, a GGUF file or a hub id; default: the task's."""
@@ -111,8 +111,8 @@ class TrainConfig:
     """Rewrite: column of the target or of a list of targets; default: targets, or target."""
 
     labels: tuple[str, ...] = ("label",)
-    """Classify: columns to learn, one head each. Numbers of 0 to 1 are probabilities, anything else
-    the names of classes; a row without a value teaches that head nothing."""
+    """Classify, detect: columns to learn, one head each. Numbers of 0 to 1 are probabilities,
+    anything else the names of classes; a row without a value teaches that head nothing."""
 
     method: str = "lora"
     """How it is learnt: a registered tuning method."""

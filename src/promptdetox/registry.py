@@ -71,11 +71,11 @@ REGISTRY: dict[str, dict[str, str]] = {
         "rewrite": "promptdetox.tasks:rewrite.toml",
         "classify": "promptdetox.tasks:classify.toml",
         "tag": "promptdetox.tasks:tag.toml",
+        "detect": "promptdetox.tasks:detect.toml",
     },
     "objective": {
         "rewriting": "promptdetox.objectives.rewriting:Rewriting",
-        "classification": "promptdetox.objectives.classification:Classification",
-        "tagging": "promptdetox.objectives.tagging:Tagging",
+        "labelling": "promptdetox.objectives.labelling:Labelling",
     },
 }
 

@@ -16,8 +16,7 @@ from promptdetox import Detoxifier
 from promptdetox.config import TrainConfig
 from promptdetox.detect import load_tagger
 from promptdetox.errors import ConfigError, DataError, ModelError
-from promptdetox.objectives.classification import Classification
-from promptdetox.objectives.tagging import Tagging
+from promptdetox.objectives.labelling import Labelling
 from promptdetox.records.conll import read_conll
 from promptdetox.train import train
 from promptdetox.training.learnt import load_learnt
@@ -62,14 +61,14 @@ def test_labels_say_what_kind_they_are(tiny_bert: Path, tmp_path: Path) -> None:
     ]
     names = ("toxic", "soft", "topic", "stars")
     data = write(tmp_path / "d.jsonl", rows)
-    found = Classification(config_for("classify", data, tiny_bert, labels=names))
+    found = Labelling(config_for("classify", data, tiny_bert, labels=names))
     assert [(head.kind, head.classes) for head in found.heads] == [
         ("probability", ()),
         ("probability", ()),
         ("classes", ("art", "law")),
         ("classes", ("3", "5")),
     ]
-    assert [example.labels for example in found.examples.examples] == [
+    assert [example.values for example in found.examples.examples] == [
         (1.0, 0.25, 0, 1),
         (0.0, None, 1, 0),
         (0.0, None, None, 0),
@@ -80,7 +79,7 @@ def test_a_row_without_a_label_teaches_that_head_nothing(tiny_bert: Path, tmp_pa
     """The loss is the mean over the rows that have the label."""
     rows = [{"text": "a", "x": 1}, {"text": "b", "x": 0, "y": 1}, {"text": "c", "y": 0}]
     data = write(tmp_path / "d.jsonl", rows)
-    found = Classification(config_for("classify", data, tiny_bert, labels=("x", "y")))
+    found = Labelling(config_for("classify", data, tiny_bert, labels=("x", "y")))
     batch = found.collate(found.examples.examples)
     logits = [torch.tensor([[2.0], [2.0], [50.0]]), torch.tensor([[50.0], [2.0], [2.0]])]
     each = torch.nn.functional.softplus(torch.tensor([-2.0, 2.0])).mean()
@@ -103,7 +102,7 @@ def test_labels_that_cannot_be_learnt(
 ) -> None:
     """Each fault is one sentence."""
     with pytest.raises(DataError, match=message):
-        Classification(config_for("classify", write(tmp_path / "d.jsonl", rows), tiny_bert))
+        Labelling(config_for("classify", write(tmp_path / "d.jsonl", rows), tiny_bert))
 
 
 def test_what_is_left_out_is_counted(tiny_bert: Path, tmp_path: Path) -> None:
@@ -116,7 +115,7 @@ def test_what_is_left_out_is_counted(tiny_bert: Path, tmp_path: Path) -> None:
         {"id": 4, "text": "a " * 400, "label": 0},
     ]
     data = write(tmp_path / "d.jsonl", rows)
-    found = Classification(config_for("classify", data, tiny_bert)).examples
+    found = Labelling(config_for("classify", data, tiny_bert)).examples
     assert len(found.examples) == 1
     assert dict(found.left_out) == {
         "duplicate id": 1,
@@ -137,10 +136,10 @@ def test_validation_with_one_class_is_an_error(tiny_bert: Path, tmp_path: Path) 
 def test_validating_on_the_training_data_keeps_it_whole(tiny_bert: Path, tmp_path: Path) -> None:
     """--n-dev cuts what is validated on, not what is learnt from."""
     labelled = write(tmp_path / "d.jsonl", [{"text": "a", "label": i % 2} for i in range(9)])
-    found = Classification(config_for("classify", labelled, tiny_bert, dev=labelled, n_dev=4))
+    found = Labelling(config_for("classify", labelled, tiny_bert, dev=labelled, n_dev=4))
     assert (len(found.examples.examples), found.n_validated) == (9, 4)
     marked = write(tmp_path / "e.jsonl", [{"text": "a b", "spans": [[0, 1]]}] * 9)
-    tagged = Tagging(config_for("tag", marked, tiny_bert, dev=marked, n_dev=4))
+    tagged = Labelling(config_for("tag", marked, tiny_bert, dev=marked, n_dev=4))
     assert (len(tagged.examples.examples), tagged.n_validated) == (9, 4)
 
 
@@ -165,7 +164,7 @@ def test_odd_values_of_labels(tiny_bert: Path, tmp_path: Path) -> None:
     """Large numbers stay different classes, and odd ids are only ids."""
     rows = [{"id": [at], "text": "a", "label": v} for at, v in enumerate((1000001, 1000002, 3.5))]
     rows.append({"id": [0], "text": "a", "label": 10**400})
-    found = Classification(config_for("classify", write(tmp_path / "d.jsonl", rows), tiny_bert))
+    found = Labelling(config_for("classify", write(tmp_path / "d.jsonl", rows), tiny_bert))
     assert found.heads[0].classes == ("1000001", "1000002", "3.5")
     assert dict(found.examples.left_out) == {"duplicate id": 1}
 
@@ -174,19 +173,19 @@ def test_labels_that_are_no_labels(tiny_bert: Path, tmp_path: Path) -> None:
     """Words for truth are 0 and 1, infinity is nothing, and a list is an error with its line."""
     values = [True, "FALSE", " true ", float("inf"), float("nan")]
     rows: list[dict[str, Any]] = [{"text": "a", "label": value} for value in values]
-    found = Classification(config_for("classify", write(tmp_path / "d.jsonl", rows), tiny_bert))
-    assert [example.labels for example in found.examples.examples] == [(1.0,), (0.0,), (1.0,)]
+    found = Labelling(config_for("classify", write(tmp_path / "d.jsonl", rows), tiny_bert))
+    assert [example.values for example in found.examples.examples] == [(1.0,), (0.0,), (1.0,)]
     assert found.heads[0].kind == "probability"
     data = write(tmp_path / "e.jsonl", [{"text": "a", "label": 1}, {"text": "b", "label": [1]}])
     with pytest.raises(DataError, match="line 2, column label: expected a number or a name, got"):
-        Classification(config_for("classify", data, tiny_bert))
+        Labelling(config_for("classify", data, tiny_bert))
 
 
 def test_char_f1_is_of_the_characters_that_were_marked(tiny_bert: Path, tmp_path: Path) -> None:
     """A span that holds less than half a word is still gold."""
     data = write(tmp_path / "d.jsonl", [{"text": "class bad", "spans": [[6, 9]]}])
     dev = write(tmp_path / "e.jsonl", [{"text": "class bad", "spans": [[0, 2]]}])
-    found = Tagging(config_for("tag", data, tiny_bert, dev=dev))
+    found = Labelling(config_for("tag", data, tiny_bert, dev=dev))
     network = found.finish(found.network).eval()
     with torch.no_grad():
         network.heads[0].weight.zero_()
@@ -200,8 +199,8 @@ def test_spans_become_tags_of_words(tiny_bert: Path, tmp_path: Path) -> None:
         {"text": "you utter idiot!", "spans": [[4, 15]]},
         {"text": "fine", "spans": []},
     ]
-    found = Tagging(config_for("tag", write(tmp_path / "d.jsonl", rows), tiny_bert))
-    first, second = found.examples.examples
+    found = Labelling(config_for("tag", write(tmp_path / "d.jsonl", rows), tiny_bert))
+    first, second = (example.values[0] for example in found.examples.examples)
     assert first.tags == ("O", "B-TOXIC", "I-TOXIC", "O")
     assert [label for label in first.labels if label != IGNORED] == [0, 1, 2, 0]
     assert second.tags == ("O",)
@@ -226,7 +225,7 @@ def test_bad_spans_are_left_out_with_their_line(
 ) -> None:
     """They are counted by reason, and the line is said."""
     rows = [{"text": "a b", "spans": [[0, 1]]}, {"text": "a b", "spans": spans}]
-    found = Tagging(config_for("tag", write(tmp_path / "d.jsonl", rows), tiny_bert))
+    found = Labelling(config_for("tag", write(tmp_path / "d.jsonl", rows), tiny_bert))
     assert dict(found.examples.left_out) == {reason: 1}
     assert "line 2" in caplog.text
 
@@ -237,15 +236,15 @@ def test_spans_may_be_objects_or_json_in_a_cell(tiny_bert: Path, tmp_path: Path)
         'text,spans\nbad cat,"[{""start"": 0, ""end"": 3, ""label"": ""X""}]"\n'
         'bad cat,"[[0, 3, ""X""]]"\n'
     )
-    found = Tagging(config_for("tag", str(tmp_path / "d.csv"), tiny_bert))
-    assert [example.tags for example in found.examples.examples] == [("B-X", "O")] * 2
+    found = Labelling(config_for("tag", str(tmp_path / "d.csv"), tiny_bert))
+    assert [example.values[0].tags for example in found.examples.examples] == [("B-X", "O")] * 2
 
 
 def test_no_tag_at_all_is_an_error(tiny_bert: Path, tmp_path: Path) -> None:
     """A file of texts without spans has nothing to teach."""
     data = write(tmp_path / "d.jsonl", [{"text": "fine", "spans": []}])
     with pytest.raises(DataError, match="no text has a span or a tag"):
-        Tagging(config_for("tag", data, tiny_bert))
+        Labelling(config_for("tag", data, tiny_bert))
 
 
 def test_conll_files_are_read(tiny_bert: Path, tmp_path: Path) -> None:
@@ -257,8 +256,8 @@ def test_conll_files_are_read(tiny_bert: Path, tmp_path: Path) -> None:
         (3, ("You", "total", "idiot")),
         (7, ("go", "away")),
     ]
-    found = Tagging(config_for("tag", str(path), tiny_bert))
-    assert [e.tags for e in found.examples.examples] == [
+    found = Labelling(config_for("tag", str(path), tiny_bert))
+    assert [e.values[0].tags for e in found.examples.examples] == [
         ("O", "B-INSULT", "I-INSULT"),
         ("O", "B-RUDE"),
     ]
@@ -327,14 +326,14 @@ def test_augmented_copies_keep_their_spans(tiny_bert: Path, tmp_path: Path) -> N
     rows = [{"text": f"you are an idiot, number {w}", "spans": [[11, 16]]} for w in "abcdefgh"]
     data = write(tmp_path / "d.jsonl", rows)
     more: dict[str, Any] = {"augment": ("case", "obfuscate"), "augment_share": 1.0}
-    found = Tagging(config_for("tag", data, tiny_bert, **more))
+    found = Labelling(config_for("tag", data, tiny_bert, **more))
     assert len(found.examples.examples) > 8
     assert sum(found.examples.added.values()) == 8
     for example in found.examples.examples[8:]:
-        assert sum(tag != "O" for tag in example.tags) >= 1
-        assert example.tags[:3] == ("O", "O", "O")
+        assert sum(tag != "O" for tag in example.values[0].tags) >= 1
+        assert example.values[0].tags[:3] == ("O", "O", "O")
     with pytest.raises(ConfigError, match="--augment paraphrase writes a new text"):
-        Tagging(config_for("tag", data, tiny_bert, augment=("paraphrase",)))
+        Labelling(config_for("tag", data, tiny_bert, augment=("paraphrase",)))
 
 
 def test_a_learnt_tagger_is_a_detector(tiny_bert: Path, tmp_path: Path) -> None:
@@ -357,3 +356,136 @@ def test_a_learnt_tagger_is_a_detector(tiny_bert: Path, tmp_path: Path) -> None:
     (other / "heads.safetensors").write_bytes(b"damaged")
     with pytest.raises(ModelError, match="are not the pinned ones"):
         load_tagger(str(other))
+
+
+MIXED: list[dict[str, Any]] = [
+    {"text": "you idiot", "spans": [[4, 9]], "label": 1},
+    {"text": "dear fox", "spans": [], "label": 0},
+    {"text": "lazy idiot", "spans": [[5, 10]]},
+    {"text": "the idiot jumps", "spans": None, "label": 1},
+    {"text": "the dog jumps", "label": 0},
+]
+
+
+def test_a_row_without_spans_teaches_the_tags_nothing(tiny_bert: Path, tmp_path: Path) -> None:
+    """No spans and an empty list differ: of the first nothing is known, in the second no word."""
+    found = Labelling(config_for("detect", write(tmp_path / "d.jsonl", MIXED), tiny_bert))
+    assert [(head.name, head.kind) for head in found.heads] == [
+        ("spans", "tags"),
+        ("label", "probability"),
+    ]
+    examples = found.examples.examples
+    assert [None if e.values[0] is None else e.values[0].tags for e in examples] == [
+        ("O", "B-TOXIC"),
+        ("O", "O"),
+        ("O", "B-TOXIC"),
+        None,
+        None,
+    ]
+    assert [example.values[1] for example in examples] == [1.0, 0.0, None, 1.0, 0.0]
+    batch = found.collate(examples)
+    assert (batch["labels"][0][3:] == IGNORED).all()
+    network = found.finish(found.network)
+    _, counts = found.loss(network, batch)
+    assert counts.tolist() == [6, 4]
+    sums, counts = found.loss(network, found.collate(examples[3:]))
+    assert counts.tolist() == [0, 2]
+    sums.sum().backward()
+    assert [bool(head.weight.grad.any()) for head in network.heads] == [False, True]
+
+
+def test_what_a_row_lacks_is_counted_once(
+    tiny_bert: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A row is left out that says nothing at all, or whose spans do not fit, each with its line."""
+    rows = [*MIXED, {"text": "a"}, {"text": " ", "label": 1}]
+    rows.append({"text": "a", "spans": [[0, 9]], "label": 1})
+    data = write(tmp_path / "d.jsonl", rows)
+    found = Labelling(config_for("detect", data, tiny_bert)).examples
+    assert len(found.examples) == len(MIXED)
+    assert dict(found.left_out) == {
+        "no spans and no label": 1,
+        "no text": 1,
+        "spans that do not fit the text": 1,
+    }
+    lines = [f"line {n}" in caplog.text for n in (6, 7, 8)]
+    assert lines == [True, False, True]
+
+
+def test_detect_learns_tags_and_labels(tiny_bert: Path, tmp_path: Path) -> None:
+    """Both heads learn in one network, which is a tagger and says what is likely."""
+    data = write(tmp_path / "d.jsonl", MIXED * 8)
+    more: dict[str, Any] = {"method": "full", "learning_rate": 1e-2, "epochs": 6, "batch_size": 4}
+    config = config_for("detect", data, tiny_bert, output=str(tmp_path / "o"), dev=data, **more)
+    output = train(config)
+    learnt = json.loads((output / "promptdetox.json").read_text())
+    figures = learnt["figures"]
+    assert figures["label_auc"] > 0.9
+    assert figures["char_f1"] > 0.9
+    assert figures["score"] == pytest.approx((figures["label_auc"] + figures["char_f1"]) / 2)
+    assert [head["name"] for head in learnt["heads"]] == ["spans", "label"]
+    toxic, neutral = load_learnt(output).score(["you idiot", "dear fox"])
+    assert toxic["label"] > 0.5 > neutral["label"]
+    found = load_tagger(str(output)).tag(["lazy idiot", "dear fox"])
+    assert [[(span.start, span.end) for span in spans] for spans in found] == [[(5, 10)], []]
+    card = (output / "README.md").read_text()
+    assert "carry a tag, and says how likely each label is" in card
+
+
+def test_what_validation_lacks_is_not_measured(
+    tiny_bert: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The score is the mean of the columns that can be measured; none at all is an error."""
+    data = write(tmp_path / "d.jsonl", MIXED)
+    files = {
+        "all": (MIXED, {"precision", "recall", "f1", "char_f1", "label_auc"}),
+        "labels": ([MIXED[3], MIXED[4]], {"label_auc"}),
+        "spans": ([MIXED[2]], {"precision", "recall", "f1", "char_f1"}),
+    }
+    for name, (rows, expected) in files.items():
+        dev = write(tmp_path / f"{name}.jsonl", rows)
+        found = Labelling(config_for("detect", data, tiny_bert, dev=dev))
+        figures = found.measure(found.finish(found.network).eval())
+        assert figures.keys() == expected | {"score"}
+        assert found.n_validated == len(rows)
+    assert "spans cannot be measured: no value in --dev" in caplog.text
+    assert "label cannot be measured: no value in --dev" in caplog.text
+    dev = write(tmp_path / "none.jsonl", [MIXED[3]])
+    with pytest.raises(DataError, match="expected spans, or at least two different values of lab"):
+        Labelling(config_for("detect", data, tiny_bert, dev=dev))
+
+
+def test_copies_keep_spans_and_labels(tiny_bert: Path, tmp_path: Path) -> None:
+    """A copy has the label of its text, and spans where its text has them."""
+    data = write(tmp_path / "d.jsonl", MIXED)
+    more: dict[str, Any] = {"augment": ("case",), "augment_share": 1.0}
+    found = Labelling(config_for("detect", data, tiny_bert, **more)).examples
+    originals, copies = found.examples[: len(MIXED)], found.examples[len(MIXED) :]
+    assert len(copies) == found.added["case"] == len(MIXED)
+    for original, copy in zip(originals, copies, strict=True):
+        assert copy.values[1] == original.values[1]
+        before, after = original.values[0], copy.values[0]
+        assert (before and before.spans) == (after and after.spans)  # case keeps the length
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "kind", "message"),
+    [
+        ([MIXED[3], MIXED[4]], ("label",), DataError, "no text has a span or a tag"),
+        ([MIXED[2]], ("label",), DataError, "the column label has no value in any row"),
+        (MIXED, ("label", "spans"), ConfigError, "--labels has spans, which --task detect learns"),
+        ([{"text": "a"}], ("x",), DataError, "expected the columns text and spans, x, got text:"),
+    ],
+)
+def test_what_detect_cannot_learn(
+    rows: list[dict[str, Any]],
+    labels: tuple[str, ...],
+    kind: type[Exception],
+    message: str,
+    tiny_bert: Path,
+    tmp_path: Path,
+) -> None:
+    """Each head needs something to learn, and a name of its own."""
+    data = write(tmp_path / "d.jsonl", rows)
+    with pytest.raises(kind, match=message):
+        Labelling(config_for("detect", data, tiny_bert, labels=labels))

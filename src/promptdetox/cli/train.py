@@ -18,15 +18,16 @@ log = logging.getLogger(__name__)
 
 _HELP = {
     "data": "what is learnt from: a file, or hf:name; rewrite: columns text and target, or "
-    "targets, a list; classify: text and --labels; tag: text and spans, or a .conll file",
+    "targets, a list; classify: text and --labels; tag: text and spans, or a .conll file; detect: "
+    "text, spans and --labels, each where it is known",
     "output": "folder that the result goes to",
     "dev": "what is validated on; the best step is the result (default: none, the last step is)",
-    "task": "what is learnt: rewrite, classify or tag",
+    "task": "what is learnt: rewrite, classify, tag or detect",
     "model": "base model: a packaged one, a folder, a GGUF file or a hub id (default: "
-    "smollm2-135m-instruct for rewrite, all-minilm-l6-v2 for classify and tag)",
+    "smollm2-135m-instruct for rewrite, all-minilm-l6-v2 for the others)",
     "text_column": "column of the text",
     "target_column": "rewrite: column of the targets (default: targets, or target)",
-    "labels": "classify: columns to learn (default: label)",
+    "labels": "classify, detect: columns to learn (default: label)",
     "method": "tuning method",
     "template": "prompt template: a name or a TOML file (default: rewrite-tuned.v1)",
     "detector": "leaves out targets in which it finds something; none keeps all",
@@ -75,10 +76,10 @@ def add_parser(verbs: Any) -> None:
     """Add the verb."""
     parser: argparse.ArgumentParser = verbs.add_parser(
         "train",
-        help="learn to rewrite, classify or tag from data of your own",
+        help="learn to rewrite, classify, tag or detect from data of your own",
         description="Learn an adapter on a frozen base model. Needs `pip install "
-        "'promptdetox[train]'`. The result is a folder for `rewrite --model`; of --task tag, for "
-        "`rewrite --detector`.",
+        "'promptdetox[train]'`. The result is a folder for `rewrite --model`; of --task tag or "
+        "detect, for `rewrite --detector`.",
         epilog=example_epilog(
             "promptdetox train --data pairs.jsonl --dev dev.jsonl --output my-detox",
             "promptdetox train --recipe recipes/detox-smollm2.v1.toml --resume auto",

@@ -18,6 +18,7 @@ class Task:
         name: Registered name.
         objective: How it is learnt, by registered name.
         model: Base model that it is learnt on by default.
+        heads: What a masked encoder learns: ``spans``, ``labels`` (those of the recipe).
         chat_template: Default prompt template of chat models.
         plain_template: Default prompt template of models without a chat template.
         text_column: Column of the input in training and test files.
@@ -31,6 +32,7 @@ class Task:
     model: str
     text_column: str
     target_column: str
+    heads: tuple[str, ...] = ()
     chat_template: str = ""
     plain_template: str = ""
     scorers: tuple[str, ...] = ()

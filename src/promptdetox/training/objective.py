@@ -25,12 +25,14 @@ class Examples:
         n_rows: Rows read.
         left_out: Why -> examples (or rows) that were left out.
         added: How -> changed copies that were added.
+        unknown: Tag that ``--data`` does not have -> words that carry it.
     """
 
     examples: list[Any] = field(default_factory=list)
     n_rows: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     added: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
 
     def describe(self) -> str:
         """Return the counts as a phrase."""
