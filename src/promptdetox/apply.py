@@ -8,22 +8,29 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TextIO
+from typing import Any, BinaryIO, Literal, Protocol, TextIO, TypeVar
 
 from promptdetox import __version__
-from promptdetox.config import RewriteConfig
+from promptdetox.config import DetectConfig, RewriteConfig
+from promptdetox.detect import Detector
 from promptdetox.errors import UsageError
 from promptdetox.records import RecordWriter, format_of, read_records
 from promptdetox.records.formats import write_error
 from promptdetox.records.rows import CellsRow, replace_surrogates
 from promptdetox.rewrite import Detoxifier
-from promptdetox.types import Record, Rewrite
+from promptdetox.types import CATEGORIES, Detection, Record, Rewrite
+
+_Found = TypeVar("_Found")
+_Result = TypeVar("_Result", covariant=True)
 
 _DETAILS = ("spans", "edits", "scores", "reason", "digest")
+_DECISIONS = ("toxic", "hateful")
+# Column -> score; a decision has the name of one.
+_SCORES = {f"{name}_score" if name in _DECISIONS else name: name for name in CATEGORIES}
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewriteJob:
+class Job:
     """What to read and where to write.
 
     Attributes:
@@ -33,9 +40,7 @@ class RewriteJob:
         input_format: Default by the source's name, txt for a stream.
         output_format: Default by the target's name, otherwise the input's (JSONL for Parquet).
         text_column: Column of the text.
-        output_columns: Names of the added columns: output and status.
         encoding_errors: What to do with bytes that are not UTF-8.
-        has_details: Write spans, edits, scores, reason and digest too (JSONL).
         has_progress: Show a progress bar on standard error.
     """
 
@@ -45,10 +50,29 @@ class RewriteJob:
     input_format: str | None = None
     output_format: str | None = None
     text_column: str = "text"
-    output_columns: tuple[str, str] = ("output", "status")
     encoding_errors: Literal["strict", "replace"] = "strict"
-    has_details: bool = False
     has_progress: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewriteJob(Job):
+    """A job of rewriting.
+
+    Attributes:
+        output_columns: Names of the added columns: output and status.
+        has_details: Write spans, edits, scores, reason and digest too (JSONL).
+    """
+
+    output_columns: tuple[str, str] = ("output", "status")
+    has_details: bool = False
+
+
+class _Walk(Protocol[_Result]):
+    """What a job runs: texts in, one result each, in order."""
+
+    digest: str
+
+    def stream(self, texts: Iterable[str]) -> Iterator[_Result]: ...
 
 
 def rewrite_job(job: RewriteJob, config: RewriteConfig) -> Mapping[str, int]:
@@ -60,26 +84,93 @@ def rewrite_job(job: RewriteJob, config: RewriteConfig) -> Mapping[str, int]:
         PromptDetoxError: Anything wrong with input, output, model or settings.
         KeyboardInterrupt: Interrupted; finished rows are kept and standard error says where.
     """
-    if job.texts is not None and not isinstance(job.target, Path) and _output_format(job) == "txt":
+    format_ = _rewrite_format(job)
+    if job.texts is not None and not isinstance(job.target, Path) and format_ == "txt":
         return _print_outputs(job.texts, job.target, config)
     columns = (*job.output_columns, *(_DETAILS if job.has_details else ()))
-    detoxifier: Detoxifier | None = None
+    writer = RecordWriter(job.target, format=format_, columns=columns)
+    return _run_job(
+        job,
+        config,
+        writer,
+        load=lambda: Detoxifier.from_config(config),
+        values=lambda record, rewrite: _rewrite_values(job, record, rewrite),
+        outcome=lambda rewrite: rewrite.status,
+    )
+
+
+def detect_job(job: Job, config: DetectConfig) -> Mapping[str, int]:
+    """Write what is toxic in a whole input; return how many texts are toxic, hateful, clean.
+
+    JSONL (the default, whatever is read) has the columns ``toxic``, ``hateful``, ``scores`` and
+    ``spans``; CSV, TSV and Parquet have one column for each score, and the spans as JSON.
+
+    Raises:
+        PromptDetoxError: Anything wrong with input, output, detector or settings.
+        KeyboardInterrupt: Interrupted; finished rows are kept and standard error says where.
+    """
+    format_ = job.output_format
+    if format_ is None and isinstance(job.target, Path):
+        format_ = format_of(job.target)
+    format_ = format_ or "jsonl"
+    if format_ == "txt":
+        raise UsageError("detect writes .jsonl, .csv, .tsv or .parquet: a .txt has one column.")
+    is_flat = format_ != "jsonl"
+    columns = (*_DECISIONS, *(_SCORES if is_flat else ("scores",)), "spans")
+    types = {**dict.fromkeys(_SCORES, "double"), **dict.fromkeys(_DECISIONS, "bool")}
+    writer = RecordWriter(job.target, format=format_, columns=columns, types=types)
+    return _run_job(
+        job,
+        config,
+        writer,
+        load=lambda: Detector.from_config(config),
+        values=lambda _, found: _flat_values(found) if is_flat else describe_detection(found),
+        outcome=lambda found: "hateful" if found.hateful else "toxic" if found.toxic else "clean",
+    )
+
+
+def describe_detection(found: Detection) -> dict[str, Any]:
+    """Return what was found as JSON: ``toxic``, ``hateful``, ``scores``, ``spans``."""
+    return {
+        "toxic": found.toxic,
+        "hateful": found.hateful,
+        "scores": {name: round(score, 4) for name, score in found.scores.items()},
+        "spans": [{**asdict(span), "score": round(span.score, 4)} for span in found.spans],
+    }
+
+
+def _flat_values(found: Detection) -> dict[str, Any]:
+    values = describe_detection(found)
+    scores = {column: values["scores"].get(name) for column, name in _SCORES.items()}
+    spans = json.dumps(values["spans"], ensure_ascii=False)
+    return {**{name: values[name] for name in _DECISIONS}, **scores, "spans": spans}
+
+
+def _run_job(
+    job: Job,
+    config: DetectConfig,
+    writer: RecordWriter,
+    *,
+    load: Callable[[], _Walk[_Found]],
+    values: Callable[[Record, _Found], dict[str, Any]],
+    outcome: Callable[[_Found], str],
+) -> Mapping[str, int]:
+    """Run a walk over the input into a writer; return how many texts had which outcome."""
     counts: Counter[str] = Counter()
-    writer = RecordWriter(job.target, format=_output_format(job), columns=columns)
     try:
         with writer:
-            detoxifier = Detoxifier.from_config(config)
-            pairs = rewrite_records(detoxifier, _read(job, writer.set_header))
-            for record, rewrite in _with_progress(pairs, job):
-                writer.write(record, _values(job, record, rewrite))
-                counts[rewrite.status] += 1
+            walk = load()
+            pairs = pair_records(walk, read_job(job, writer.set_header))
+            for record, found in _with_progress(pairs, job):
+                writer.write(record, values(record, found))
+                counts[outcome(found)] += 1
     except BrokenPipeError:
         raise  # the reader has what it wanted
     except BaseException:
         _say_what_is_kept(writer)
         raise
     if isinstance(job.target, Path) and job.target.is_file():  # not beside /dev/null
-        _write_report(job.target, config, detoxifier.digest, counts)
+        _write_report(job.target, config, walk.digest, counts)
     return counts
 
 
@@ -105,7 +196,7 @@ def print_prompts(job: RewriteJob, config: RewriteConfig, out: TextIO, *, as_jso
         PromptDetoxError: Anything wrong with input, model or settings.
     """
     detoxifier = Detoxifier.from_config(config)
-    for record in _read(job):
+    for record in read_job(job):
         prompts = [prompt.text for prompt in detoxifier.build_prompts(record.text or "")]
         if as_json:
             row = {"line": record.line, "text": record.text, "prompts": prompts}
@@ -115,10 +206,8 @@ def print_prompts(job: RewriteJob, config: RewriteConfig, out: TextIO, *, as_jso
             out.write(f"--- line {record.line}\n{shown}\n")
 
 
-def rewrite_records(
-    detoxifier: Detoxifier, records: Iterable[Record]
-) -> Iterator[tuple[Record, Rewrite]]:
-    """Yield each record with its rewrite, in order; a null text is clean."""
+def pair_records(walk: _Walk[_Found], records: Iterable[Record]) -> Iterator[tuple[Record, _Found]]:
+    """Yield each record with what a walk makes of its text, in order; a null text is empty."""
     waiting: deque[Record] = deque()
 
     def texts() -> Iterator[str]:
@@ -126,13 +215,19 @@ def rewrite_records(
             waiting.append(record)
             yield record.text or ""
 
-    for rewrite in detoxifier.stream(texts()):
-        yield waiting.popleft(), rewrite
+    for found in walk.stream(texts()):
+        yield waiting.popleft(), found
 
 
-def _read(
-    job: RewriteJob, on_header: Callable[..., None] = lambda names, schema: None
+def read_job(
+    job: Job, on_header: Callable[..., None] = lambda names, schema: None
 ) -> Iterator[Record]:
+    """Yield the records that a job reads.
+
+    Args:
+        job: Says where from.
+        on_header: Gets the names of the columns, and the Arrow schema of Parquet.
+    """
     if job.texts is not None:
         for index, text in enumerate(job.texts):
             yield Record(index, index + 1, text, CellsRow(("text",), (text,)))
@@ -146,7 +241,7 @@ def _read(
         )
 
 
-def _output_format(job: RewriteJob) -> str:
+def _rewrite_format(job: RewriteJob) -> str:
     chosen = job.output_format
     if chosen is None and isinstance(job.target, Path):
         chosen = format_of(job.target)
@@ -166,7 +261,7 @@ def _output_format(job: RewriteJob) -> str:
     return "jsonl" if read_as == "parquet" else read_as
 
 
-def _values(job: RewriteJob, record: Record, rewrite: Rewrite) -> dict[str, Any]:
+def _rewrite_values(job: RewriteJob, record: Record, rewrite: Rewrite) -> dict[str, Any]:
     output, status = job.output_columns
     values: dict[str, Any] = {
         output: None if record.text is None else rewrite.output,
@@ -184,8 +279,8 @@ def _values(job: RewriteJob, record: Record, rewrite: Rewrite) -> dict[str, Any]
 
 
 def _with_progress(
-    pairs: Iterator[tuple[Record, Rewrite]], job: RewriteJob
-) -> Iterator[tuple[Record, Rewrite]]:
+    pairs: Iterator[tuple[Record, _Found]], job: Job
+) -> Iterator[tuple[Record, _Found]]:
     if not job.has_progress or job.texts is not None:
         return pairs
     from tqdm import tqdm
@@ -203,7 +298,7 @@ def _say_what_is_kept(writer: RecordWriter) -> None:
 
 
 def _write_report(
-    target: Path, config: RewriteConfig, digest: str, counts: Mapping[str, int]
+    target: Path, config: DetectConfig, digest: str, counts: Mapping[str, int]
 ) -> None:
     report = {
         "promptdetox": __version__,

@@ -14,10 +14,79 @@ from pathlib import Path
 from typing import Any, Literal
 
 from promptdetox.errors import ConfigError, FileError, unknown_name
+from promptdetox.types import CATEGORIES
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewriteConfig:
+class DetectConfig:
+    """How `detect` works. Each field is also a flag of the command line."""
+
+    detector: str = "lexicon-en.v1"
+    """What finds toxic words: a registered tagger, a shipped or learnt one; none finds nothing."""
+
+    lexicon: str | None = None
+    """Your own word list (.txt, .tsv, .csv, .json), used instead of the detector."""
+
+    threshold: tuple[str, ...] = ()
+    """Score from which a text is toxic: a number, for toxicity, or NAME=NUMBER of any category; a
+    text is toxic if one of them is reached. Default: the detector's own."""
+
+    allow: str | None = None
+    """Your own list of terms that are no insult here: names, places, reclaimed words. They are
+    hidden from the detector."""
+
+    deny: str | None = None
+    """Your own list of terms that are always toxic here."""
+
+    explain: bool = False
+    """Say what each span costs: the scores without it. One more reading for each span."""
+
+    threads: int | None = None
+    """Workers, one thread each; default: one a core."""
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    def _check(self) -> None:
+        _check_types(self)
+        self.thresholds  # noqa: B018  # raises if one is wrong
+        if self.detector == "none" and self.lexicon is not None:
+            raise ConfigError(
+                "--detector none looks for nothing and --lexicon for a list: leave out one of them."
+            )
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"--threads is {self.threads}: expected 1 or more.")
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Category -> score from which a text is toxic, as given."""
+        found: dict[str, float] = {}
+        for item in self.threshold:
+            name, equals, value = item.rpartition("=")
+            name = name.strip() if equals else "toxicity"
+            if name not in CATEGORIES:
+                raise unknown_name("category in --threshold", name, CATEGORIES)
+            try:
+                number = float(value)
+            except ValueError:
+                number = math.nan
+            if not 0 < number <= 1:
+                raise ConfigError(
+                    f"--threshold {item!r}: expected a number above 0 and up to 1, or NAME=NUMBER."
+                )
+            if name in found:
+                raise ConfigError(f"--threshold names {name} twice: leave one of them out.")
+            found[name] = number
+        return found
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the settings, hex."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewriteConfig(DetectConfig):
     """How `rewrite` works. Each field is also a flag of the command line."""
 
     model: str = "detox-smollm2.v1"
@@ -32,9 +101,6 @@ class RewriteConfig:
     compute_type: Literal["int8", "float32"] = "int8"
     """Precision of the built model (ctranslate2)."""
 
-    threads: int | None = None
-    """Workers, one thread each; default: one a core."""
-
     template: str | None = None
     """Prompt template: a registered name or a TOML file; default: by the kind of model."""
 
@@ -48,12 +114,6 @@ class RewriteConfig:
     encoder: str = "all-minilm-l6-v2"
     """Sentence encoder that finds the neighbours."""
 
-    detector: str = "lexicon-en.v1"
-    """What finds toxic words: a registered tagger; none rewrites everything."""
-
-    lexicon: str | None = None
-    """Your own word list (.txt, .tsv, .csv, .json), used instead of the detector."""
-
     n_candidates: int = 1
     """Answers a text; the first without a toxic word is taken."""
 
@@ -64,25 +124,11 @@ class RewriteConfig:
     """Without an acceptable rewrite: mask the toxic words, or give the text back as it is."""
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        if self.detector == "none" and self.lexicon is not None:
-            raise ConfigError(
-                "--detector none looks for nothing and --lexicon for a list: leave out one of them."
-            )
-        for name, least in (
-            ("n_candidates", 1),
-            ("n_demonstrations", 0),
-            ("max_new_tokens", 1),
-            ("threads", 1),
-        ):
+        self._check()
+        for name, least in (("n_candidates", 1), ("n_demonstrations", 0), ("max_new_tokens", 1)):
             value = getattr(self, name)
-            if value is not None and value < least:
+            if value < least:
                 raise ConfigError(f"{flag_of(name)} is {value}: expected {least} or more.")
-
-    @property
-    def digest(self) -> str:
-        """sha256 of the settings, hex."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,7 +358,17 @@ def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
         FileError: The file cannot be read.
         ConfigError: Not TOML, an unknown key (the nearest is named), or a bad value.
     """
-    return RewriteConfig(**_read_settings(RewriteConfig, path, overrides))
+    return RewriteConfig(**to_tuples(_read_settings(RewriteConfig, path, overrides)))
+
+
+def load_detection(path: Path | None, overrides: Mapping[str, Any] | None = None) -> DetectConfig:
+    """Return the settings of `detect`, as `load_config` does.
+
+    Raises:
+        FileError: The file cannot be read.
+        ConfigError: Not TOML, an unknown key (the nearest is named), or a bad value.
+    """
+    return DetectConfig(**to_tuples(_read_settings(DetectConfig, path, overrides)))
 
 
 def load_recipe(path: Path | None, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
@@ -322,12 +378,16 @@ def load_recipe(path: Path | None, overrides: Mapping[str, Any] | None = None) -
         FileError: The file cannot be read.
         ConfigError: Not TOML, an unknown key, a bad value, or no data or output.
     """
-    table = _read_settings(TrainConfig, path, overrides)
-    table = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    table = to_tuples(_read_settings(TrainConfig, path, overrides))
     for name in ("data", "output"):
         if name not in table:
             raise ConfigError(f"{flag_of(name)} is missing: give it, or a recipe that has it.")
     return TrainConfig(**table)
+
+
+def to_tuples(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with lists as tuples."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
 
 
 def _read_settings(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,9 +12,8 @@ from typing import Any
 
 from promptdetox import registry
 from promptdetox.config import RewriteConfig, load_config
-from promptdetox.detect import load_tagger, mask_spans
+from promptdetox.detect import Detector, mask_spans
 from promptdetox.edits import diff_words
-from promptdetox.errors import UsageError
 from promptdetox.prompts.builder import PromptBuilder
 from promptdetox.prompts.demonstrations import NearestDemonstrations, read_pairs
 from promptdetox.prompts.template import Template, load_template
@@ -23,6 +22,7 @@ from promptdetox.tasks import load_task
 from promptdetox.types import (
     Candidate,
     Decoding,
+    Detection,
     Generator,
     Prompt,
     Rewrite,
@@ -30,12 +30,9 @@ from promptdetox.types import (
     Segment,
     Span,
     Status,
-    Tagger,
 )
+from promptdetox.windows import read_windows
 
-# Texts in flight. The first windows are small, so that the first results come soon; the last is
-# large enough for batches of like length.
-_WINDOWS = (8, 32, 128, 512)
 _SCORERS = ("lexicon_neutral", "copy_rate", "length_ratio")
 
 
@@ -68,7 +65,7 @@ class Detoxifier:
 
     Args:
         generator: Engine that continues prompts.
-        tagger: Finds toxic words; None rewrites everything.
+        detector: Finds what is toxic; None rewrites everything.
         template: Prompt template.
         config: The settings, for the digest and for decoding.
         demonstrations: Chooses demonstrations a text; None for the template's own.
@@ -77,7 +74,7 @@ class Detoxifier:
     def __init__(
         self,
         generator: Generator,
-        tagger: Tagger | None,
+        detector: Detector | None,
         *,
         template: Template,
         config: RewriteConfig,
@@ -86,7 +83,7 @@ class Detoxifier:
         self.config = config
         self.template = template
         self._generator = generator
-        self._tagger = tagger
+        self._detector = detector
         self._demonstrations = demonstrations
         # The answer to a text that fills the model would fill it too.
         self._max_room = min(config.max_new_tokens, generator.max_length // 3)
@@ -98,7 +95,12 @@ class Detoxifier:
             max_tokens=generator.max_length - self._max_room,
         )
         self._scorers: list[Scorer] | None = None
-        parts = [config.digest, generator.digest, template.digest, tagger.digest if tagger else ""]
+        parts = [
+            config.digest,
+            generator.digest,
+            template.digest,
+            detector.digest if detector else "",
+        ]
         self.digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     @classmethod
@@ -127,7 +129,7 @@ class Detoxifier:
         # Names are checked first: a misspelt one must not cost the seconds a model takes to load.
         engine = registry.resolve("generator", config.engine)
         is_everything = config.detector == "none" and config.lexicon is None
-        tagger = None if is_everything else load_tagger(config.detector, lexicon=config.lexicon)
+        detector = None if is_everything else Detector.from_config(config)
         template = load_template(config.template) if config.template else None
         generator: Generator = engine.load(
             config.model,
@@ -142,7 +144,7 @@ class Detoxifier:
             template = load_template(generator.template or by_kind)
         return cls(
             generator,
-            tagger,
+            detector,
             template=template,
             config=config,
             demonstrations=_load_demonstrations(config),
@@ -162,34 +164,35 @@ class Detoxifier:
         Raises:
             UsageError: Something that is no string was given.
         """
-        iterator = _check_texts(texts)
-        for size in _window_sizes():
-            window, failure = _read_window(iterator, size)
+        for window in read_windows(texts):
             yield from self._rewrite_window(window)
-            if failure is not None:
-                raise failure  # what was read before it is done
-            if len(window) < size:
-                return
 
     def build_prompts(self, text: str) -> list[Prompt]:
         """Return the exact prompts that a text would be rewritten with; none if it is clean."""
-        spans = self._tagger.tag([text])[0] if self._tagger else ()
-        return self._build_prompts(self._plan(0, text, spans))
+        (found,) = self._find([text])
+        return self._build_prompts(self._plan(0, text, found))
 
     def _rewrite_window(self, texts: Sequence[str]) -> Iterator[Rewrite]:
-        tagged = self._tagger.tag(texts) if self._tagger else [()] * len(texts)
+        detections = self._find(texts)
         plans = [
-            self._plan(index, text, spans)
-            for index, (text, spans) in enumerate(zip(texts, tagged, strict=True))
+            self._plan(index, text, found)
+            for index, (text, found) in enumerate(zip(texts, detections, strict=True))
         ]
         outcomes = self._rewrite_parts([job for plan in plans for job in plan])
-        for text, spans, plan in zip(texts, tagged, plans, strict=True):
-            yield self._assemble(text, spans, plan, list(islice(outcomes, len(plan))))
+        for text, found, plan in zip(texts, detections, plans, strict=True):
+            yield self._assemble(text, found.spans, plan, list(islice(outcomes, len(plan))))
 
-    def _plan(self, index: int, text: str, spans: tuple[Span, ...]) -> list[_Job]:
-        """Return the parts of a text that need a rewrite: those with a span, or all."""
-        if self._tagger is not None and not spans:
+    def _find(self, texts: Sequence[str]) -> list[Detection]:
+        """Return what is toxic; without a detector everything is, and no span is known."""
+        if self._detector is None:
+            return [Detection(text, toxic=True) for text in texts]
+        return self._detector.detect(texts)
+
+    def _plan(self, index: int, text: str, found: Detection) -> list[_Job]:
+        """Return the parts of a toxic text that need a rewrite: those with a span, or all."""
+        if not found.toxic:
             return []
+        spans = found.spans
         jobs = []
         n_before = 0
         for part in split_text(text, fits=self._builder.fits):
@@ -198,7 +201,7 @@ class Detoxifier:
             n_until = n_before
             while n_until < len(spans) and spans[n_until].start < part.end:
                 n_until += 1
-            if n_until > n_before or self._tagger is None:
+            if n_until > n_before or not spans:
                 inside, piece = spans[n_before:n_until], text[part.start : part.end]
                 jobs.append(_Job(index=index, part=part, text=piece, spans=inside))
         return jobs
@@ -248,11 +251,10 @@ class Detoxifier:
             if not candidate.is_finished:
                 why = f"no end within {candidate.n_tokens} tokens"
                 verdicts.setdefault((candidate.text, False), why)
-        if self._tagger is not None:
-            for text, spans in zip(texts, self._tagger.tag(texts), strict=True):
-                if spans:
-                    why = f"the rewrite still has: {spans[0].reason}"
-                    verdicts.setdefault((text, True), why)
+        if self._detector is not None:
+            for found in self._detector.detect(texts):
+                if found.toxic:
+                    verdicts.setdefault((found.text, True), _describe_rest(found))
         return verdicts
 
     def _choose(
@@ -310,17 +312,24 @@ class Detoxifier:
     ) -> Sequence[_Outcome]:
         """Refuse parts that are neutral each, but together are not: ``shut`` and ``up``."""
         is_whole = len(plan) == 1 and plan[0].text == text.strip()
-        if self._tagger is None or is_whole or any(o.status == "abstained" for o in outcomes):
+        if self._detector is None or is_whole or any(o.status == "abstained" for o in outcomes):
             return outcomes
-        left = self._tagger.tag([_join(text, plan, outcomes)])[0]
-        if not left:
+        (left,) = self._detector.detect([_join(text, plan, outcomes)])
+        if not left.toxic:
             return outcomes
-        return [self._refuse(job, f"the rewrite still has: {left[0].reason}") for job in plan]
+        return [self._refuse(job, _describe_rest(left)) for job in plan]
 
     def _score(self, text: str, output: str) -> dict[str, float | None]:
         if self._scorers is None:
             self._scorers = [registry.resolve("scorer", name)() for name in _SCORERS]
         return {scorer.name: scorer.score([text], [output])[0].value for scorer in self._scorers}
+
+
+def _describe_rest(found: Detection) -> str:
+    """Return why a rewrite is still toxic."""
+    if found.spans:
+        return f"the rewrite still has: {found.spans[0].reason}"
+    return f"the rewrite is still toxic: {found.scores.get('toxicity', 1.0):.2f}"
 
 
 # The status of a text is that of its worst part.
@@ -334,34 +343,6 @@ def _join(text: str, plan: Sequence[_Job], outcomes: Sequence[_Outcome]) -> str:
         pieces += [text[at : job.part.start], outcome.output]
         at = job.part.end
     return "".join([*pieces, text[at:]])
-
-
-def _check_texts(texts: Iterable[str]) -> Iterator[str]:
-    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
-        got = "one string" if isinstance(texts, str) else type(texts).__name__
-        raise UsageError(f"got {got}: expected a list of strings; write [text] for one.")
-    for at, text in enumerate(texts):
-        if not isinstance(text, str):
-            kind = type(text).__name__
-            raise UsageError(f"text {at} is {kind}: expected str; convert it first.")
-        yield text
-
-
-def _read_window(texts: Iterator[str], size: int) -> tuple[list[str], Exception | None]:
-    """Return the next texts, and what went wrong in reading if fewer were got for that."""
-    window: list[str] = []
-    try:
-        for text in islice(texts, size):
-            window.append(text)
-    except Exception as failure:  # whatever the caller's iterator raises; it is raised again
-        return window, failure
-    return window, None
-
-
-def _window_sizes() -> Iterator[int]:
-    yield from _WINDOWS
-    while True:
-        yield _WINDOWS[-1]
 
 
 def _load_demonstrations(config: RewriteConfig) -> NearestDemonstrations | None:

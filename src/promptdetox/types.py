@@ -25,6 +25,18 @@ if TYPE_CHECKING:
 
     FloatArray: TypeAlias = NDArray[np.float32]
 
+CATEGORIES = (
+    "toxicity",
+    "severe_toxicity",
+    "identity_attack",
+    "insult",
+    "profanity",
+    "threat",
+    "sexually_explicit",
+    "hateful",
+)
+"""What texts are scored for: the attributes of the Perspective API, and hate."""
+
 Status: TypeAlias = Literal["clean", "rewritten", "masked", "abstained"]
 """What became of a text.
 
@@ -76,6 +88,41 @@ class Span:
     end: int
     score: float = 1.0
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a tagger makes of one text, before thresholds and lists.
+
+    Attributes:
+        spans: Sorted, not overlapping.
+        scores: Category -> probability, see `CATEGORIES`; a category it does not know is missing.
+            Range: 0..1, higher is more toxic.
+    """
+
+    spans: tuple[Span, ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """What was found in one text.
+
+    Attributes:
+        text: The input.
+        scores: Category -> probability. Range: 0..1, higher is more toxic.
+        spans: Toxic stretches of the input, sorted, not overlapping.
+        toxic: Rude, insulting or obscene, in the everyday sense.
+        hateful: An attack on a protected group, or on a person as one of it.
+        digest: Of the detector and its settings, 16 hex digits.
+    """
+
+    text: str
+    scores: Mapping[str, float] = field(default_factory=dict)
+    spans: tuple[Span, ...] = ()
+    toxic: bool = False
+    hateful: bool = False
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,15 +322,24 @@ class Encoder(Protocol):
 
 
 class Tagger(Protocol):
-    """Finds toxic spans."""
+    """Finds toxic spans, and scores texts."""
 
     @property
     def digest(self) -> str:
         """Identity of the tagger and its artefacts, hex."""
         ...
 
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Category -> score from which a text is toxic (``hateful``: hateful), by default."""
+        ...
+
     def tag(self, texts: Sequence[str]) -> list[tuple[Span, ...]]:
         """Return the spans of each text, sorted, not overlapping; empty means clean."""
+        ...
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """Return spans and scores of each text."""
         ...
 
 

@@ -15,11 +15,11 @@ from promptdetox import registry
 from promptdetox.config import TrainConfig
 from promptdetox.detect import load_tagger
 from promptdetox.engines.ctranslate2 import CTranslate2Generator
+from promptdetox.engines.learnt import load_learnt
 from promptdetox.engines.transformers import TransformersGenerator, load_network
 from promptdetox.errors import ConfigError, ModelError
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.train import train
-from promptdetox.training.learnt import load_learnt
 from promptdetox.types import Decoding, Prompt, Segment
 
 METHODS = registry.names("method")

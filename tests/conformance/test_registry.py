@@ -37,8 +37,8 @@ METHODS = {
 }
 FOLDERS = {
     "scorers": ("scorer", {"rows"}),
-    "spans": ("tagger", {"learnt"}),
-    "engines": ("generator", {"answers"}),
+    "spans": ("tagger", {"learnt", "words"}),
+    "engines": ("generator", {"answers", "encoding", "learnt"}),
     "augment": ("augmentation", {"asking", "context", "words"}),
     "methods": ("method", {"layers", "own_adapter", "peft_adapter"}),
 }

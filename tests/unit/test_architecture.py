@@ -15,12 +15,12 @@ PACKAGE = Path(promptdetox.__file__).parent
 LAYERS = [
     ["types", "errors"],
     ["registry", "config"],
-    ["records", "segment", "edits", "normalize", "tasks"],
+    ["records", "segment", "edits", "normalize", "offsets", "tasks", "windows"],
     ["models"],
     ["prompts"],
     ["engines", "spans", "scorers", "augment", "methods", "training"],
     ["detect", "baselines", "objectives", "rewrite", "train"],
-    ["evaluate", "apply", "doctor", "search"],
+    ["evaluate", "apply", "show", "thresholds", "doctor", "search"],
     ["cli"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -15,19 +15,19 @@ from hypothesis import strategies as st
 from promptdetox import Detoxifier
 from promptdetox.config import TrainConfig
 from promptdetox.detect import load_tagger
+from promptdetox.engines.learnt import load_learnt
 from promptdetox.errors import ConfigError, DataError, ModelError
 from promptdetox.objectives.labelling import Labelling
 from promptdetox.records.conll import read_conll
-from promptdetox.train import train
-from promptdetox.training.learnt import load_learnt
-from promptdetox.training.objective import IGNORED
-from promptdetox.training.tags import (
+from promptdetox.spans.words import (
     TagSpan,
     first_tokens,
     spans_of_tags,
     split_words,
     tags_of_spans,
 )
+from promptdetox.train import train
+from promptdetox.training.objective import IGNORED
 
 CONLL = """-DOCSTART- -X- O
 
@@ -155,7 +155,7 @@ def test_long_texts_fit_the_positions(method: str, tiny_bert: Path, tmp_path: Pa
     room = 128 if method == "lora" else 108
     assert list(learnt["left_out"]) == [f"longer than {room} tokens"]
     assert "72 rows of `d.jsonl`" in (output / "README.md").read_text()
-    assert f"training.learnt.load_learnt('{output.name}')" in (output / "README.md").read_text()
+    assert f"engines.learnt.load_learnt('{output.name}')" in (output / "README.md").read_text()
     (says,) = load_learnt(output).score(["fox " * 500])
     assert 0 <= says["label"] <= 1
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from promptdetox import Detoxifier
 from promptdetox.config import RewriteConfig
-from promptdetox.detect import load_tagger, mask_spans
+from promptdetox.detect import Detector, mask_spans
 from promptdetox.edits import diff_words
 from promptdetox.engines.fake import FakeGenerator
 from promptdetox.errors import ConfigError, DataError, UsageError
@@ -27,9 +27,9 @@ def detoxifier_for(respond: Any = None, *, max_length: int = 8192, **settings: A
     if respond is not None:
         generator = FakeGenerator(respond, max_length=max_length)
     config = RewriteConfig(engine="fake", **settings)
-    tagger = None if config.detector == "none" else load_tagger(config.detector)
+    detector = None if config.detector == "none" else Detector.from_config(config)
     template = load_template("rewrite-plain.v1")
-    return Detoxifier(generator, tagger, template=template, config=config)
+    return Detoxifier(generator, detector, template=template, config=config)
 
 
 def test_clean_text_is_returned_byte_for_byte() -> None:
@@ -127,7 +127,7 @@ def test_a_repeated_instruction_is_no_rewrite() -> None:
     template = load_template("rewrite-chat.v1")
     generator = FakeGenerator(lambda text: f"{template.instruction}: be nice")
     detoxifier = Detoxifier(
-        generator, load_tagger("lexicon-en.v1"), template=template, config=config
+        generator, Detector.from_config(config), template=template, config=config
     )
     (rewrite,) = detoxifier.detox(["you idiot, that is not what we agreed on last week"])
     assert rewrite.output == "you *****, that is not what we agreed on last week"

@@ -18,7 +18,17 @@ from collections.abc import Sequence
 from promptdetox import __version__
 from promptdetox.errors import FileError, PromptDetoxError
 
-VERBS = ("rewrite", "train", "search", "evaluate", "models", "setup", "doctor")
+VERBS = (
+    "rewrite",
+    "detect",
+    "find_threshold",
+    "train",
+    "search",
+    "evaluate",
+    "models",
+    "setup",
+    "doctor",
+)
 
 _EXIT_CODES = """\
 exit codes:

@@ -9,20 +9,34 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from promptdetox.config import RewriteConfig, flag_of, load_config
+from promptdetox.config import (
+    DetectConfig,
+    RewriteConfig,
+    flag_of,
+    load_config,
+    load_detection,
+)
 
+_DETECT_HELP = {
+    "detector": "what finds toxic words: a name, or a folder that train left",
+    "lexicon": "your own word list (.txt .tsv .csv .json), instead of the detector",
+    "threshold": "score from which a text is toxic: N, or NAME=N,... (default: the detector's own)",
+    "allow": "your own list of terms that are no insult here: names, places, reclaimed words",
+    "deny": "your own list of terms that are always toxic here",
+    "explain": "say what each span costs: the scores without it",
+    "threads": "workers, one thread each (default: one a core)",
+}
 _HELP = {
+    **_DETECT_HELP,
+    "detector": "what finds toxic words: a name, or a folder; none rewrites everything",
     "model": "shipped or packaged model, folder, GGUF file or hub id",
     "adapter": "folder of a LoRA adapter to merge into the model",
     "engine": "ctranslate2, transformers or fake",
     "compute_type": "precision of the built model: int8 or float32",
-    "threads": "workers, one thread each (default: one a core)",
     "template": "prompt template: a name or a TOML file (default: by the kind of model)",
     "demonstrations": "file of pairs (text, target); each text gets its nearest neighbours",
     "n_demonstrations": "how many neighbours each text gets",
     "encoder": "sentence encoder that finds the neighbours",
-    "detector": "what finds toxic words; none rewrites everything",
-    "lexicon": "your own word list (.txt .tsv .csv .json), instead of the detector",
     "n_candidates": "answers a text; the first without a toxic word is taken",
     "max_new_tokens": "upper bound of an answer's length",
     "on_failure": "without an acceptable rewrite: mask or abstain",
@@ -77,6 +91,17 @@ def add_verbosity(parser: argparse.ArgumentParser) -> None:
     """Add ``--quiet`` and ``--verbose``."""
     parser.add_argument("-q", "--quiet", action="store_true", help="errors only")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
+
+
+def add_detection(parser: argparse.ArgumentParser) -> None:
+    """Add the settings of detection."""
+    add_settings(parser, DetectConfig, _DETECT_HELP)
+
+
+def resolve_detection(args: argparse.Namespace) -> DetectConfig:
+    """Return the settings of detection: defaults, then the file, then the flags."""
+    overrides = {field.name: getattr(args, field.name) for field in fields(DetectConfig)}
+    return load_detection(args.config, overrides)
 
 
 def resolve_settings(args: argparse.Namespace) -> RewriteConfig:

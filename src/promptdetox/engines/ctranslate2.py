@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from promptdetox.engines.answers import cut_answer
+from promptdetox.engines.encoding import mean_vectors, plan_batches
 from promptdetox.errors import ModelError
 from promptdetox.models.build import BuiltModel, ComputeType, build_model
 from promptdetox.models.catalog import find_model
@@ -234,7 +236,7 @@ def _plan_batches(
 
 
 class CTranslate2Encoder:
-    """Turns texts into unit vectors with an encoder of the BERT family, by mean pooling.
+    """Turns texts into vectors with an encoder of the BERT family.
 
     Source: Reimers and Gurevych 2019, Sentence-BERT, https://arxiv.org/abs/1908.10084
     """
@@ -245,54 +247,75 @@ class CTranslate2Encoder:
         if model.kind != "encoder":
             raise ModelError(f"{model.path} is a {model.kind}: expected an encoder, to embed.")
         self._model = model
+        self._n_workers = threads or n_cores()
         self._encoder = ctranslate2.Encoder(
             str(model.path),
             device="cpu",
             compute_type="default",
-            inter_threads=threads or n_cores(),
+            inter_threads=self._n_workers,
             intra_threads=1,
         )
-        from tokenizers import Tokenizer
-
-        self._tokenizer = Tokenizer.from_str(model.tokenizer)
-        self._tokenizer.no_padding()
-        # Trained on 256 word pieces; see the model's card.
-        self._tokenizer.enable_truncation(min(256, model.max_length))
-        # User text is never a control token: "[SEP]" in a comment is ordinary text.
-        self._tokenizer.encode_special_tokens = True
+        self.tokenizer = PromptTokenizer(model.tokenizer)
 
     @classmethod
     def load(
-        cls, model: str, *, compute_type: ComputeType = "int8", threads: int | None = None
+        cls,
+        model: str,
+        *,
+        compute_type: ComputeType = "int8",
+        adapter: Path | None = None,
+        threads: int | None = None,
     ) -> CTranslate2Encoder:
         """Return the engine for a model, built if need be.
 
         Raises:
             ModelError: The model is missing, damaged or no encoder.
         """
-        return cls(build_model(find_model(model), compute_type=compute_type), threads=threads)
+        built = build_model(find_model(model), compute_type=compute_type, adapter=adapter)
+        return cls(built, threads=threads)
 
     @property
     def digest(self) -> str:
         """Identity of the weights and their precision, hex."""
         return self._model.digest
 
-    def encode(self, texts: Sequence[str], *, batch_size: int = 64) -> FloatArray:
-        """Return one unit vector a text. Shape: (texts, hidden), float32."""
+    @property
+    def max_length(self) -> int:
+        """Tokens that a text may have."""
+        return self._model.max_length
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Return one unit vector a text, by mean pooling. Shape: (texts, hidden), float32."""
+        return mean_vectors(self, texts)
+
+    def hidden(self, rows: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], FloatArray]]:
+        """Yield the hidden states of token ids, see `TokenEncoder`."""
+        batches = plan_batches([len(row) for row in rows])
+        if len(batches) < 2 or self._n_workers == 1:
+            for batch in batches:
+                yield batch, self._forward(rows, batch)
+            return
+        in_flight: deque[tuple[list[int], Future[FloatArray]]] = deque()
+        with ThreadPoolExecutor(self._n_workers) as pool:
+            try:
+                for batch in batches:
+                    in_flight.append((batch, pool.submit(self._forward, rows, batch)))
+                    if len(in_flight) > self._n_workers:
+                        done, future = in_flight.popleft()
+                        yield done, future.result()
+                while in_flight:
+                    done, future = in_flight.popleft()
+                    yield done, future.result()
+            finally:
+                for _, future in in_flight:
+                    future.cancel()
+
+    def _forward(self, rows: Sequence[Sequence[int]], batch: Sequence[int]) -> FloatArray:
         import numpy as np
 
-        safe = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-        ids = [encoding.ids for encoding in self._tokenizer.encode_batch(safe)]
-        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
-        vectors: list[FloatArray] = [np.zeros(0, dtype=np.float32)] * len(ids)
-        for at in range(0, len(order), batch_size):
-            batch = order[at : at + batch_size]
-            output = self._encoder.forward_batch([ids[index] for index in batch])
-            hidden = np.asarray(output.last_hidden_state, dtype=np.float32)
-            for row, index in zip(hidden, batch, strict=True):
-                mean = row[: len(ids[index])].mean(axis=0)
-                vectors[index] = mean / max(float(np.linalg.norm(mean)), 1e-12)
-        return np.stack(vectors) if vectors else np.zeros((0, 0), dtype=np.float32)
+        output = self._encoder.forward_batch([list(rows[index]) for index in batch])
+        states: FloatArray = np.array(output.last_hidden_state, dtype=np.float32)
+        return states
 
 
 def n_cores() -> int:

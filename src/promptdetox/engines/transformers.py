@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from promptdetox import registry
 from promptdetox.engines.answers import cut_answer
 from promptdetox.engines.ctranslate2 import n_cores
+from promptdetox.engines.encoding import mean_vectors, plan_batches
 from promptdetox.errors import ModelError
 from promptdetox.methods.peft_adapter import generate
 from promptdetox.models.adapter import adapter_files
@@ -196,60 +197,65 @@ class TransformersGenerator:
 
 
 class TransformersEncoder:
-    """Mean-pooled unit vectors from any encoder.
+    """Turns texts into vectors with any encoder, and any adapter.
 
     Source: Reimers and Gurevych 2019, Sentence-BERT, https://arxiv.org/abs/1908.10084
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, digest: str) -> None:
-        self._model = model.eval()
-        self._tokenizer = tokenizer
+    def __init__(self, network: Any, tokenizer: PromptTokenizer, *, pad_id: int, digest: str):
+        self._network = network.eval()
+        self._pad_id = pad_id
         self._digest = digest
+        self.tokenizer = tokenizer
 
     @classmethod
-    def load(cls, model: str, **_: Any) -> TransformersEncoder:
+    def load(
+        cls, model: str, *, adapter: Path | None = None, threads: int | None = None, **_: Any
+    ) -> TransformersEncoder:
         """Return the engine for a model.
 
         Raises:
             ModelError: torch is not installed, or the model cannot be loaded.
         """
-        torch, transformers = import_torch()
-        source = find_model(model)
-        folder, options = _loading_options(source)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
-        with _quietly(transformers):
-            network = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32, **options)
-        return cls(network, tokenizer, digest=_digest_of(source.definition_files()))
+        network, hf_tokenizer = load_encoder_network(model, threads=threads)
+        files = find_model(model).definition_files()
+        if adapter is not None:
+            network = _load_adapter(network, adapter)
+            files += adapter_files(adapter)
+        return cls(
+            network,
+            PromptTokenizer(hf_tokenizer.backend_tokenizer.to_str()),
+            pad_id=int(hf_tokenizer.pad_token_id or 0),
+            digest=_digest_of(files),
+        )
 
     @property
     def digest(self) -> str:
         """Identity of the weights, hex."""
         return self._digest
 
-    def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Return one unit vector a text. Shape: (texts, hidden), float32."""
-        import numpy as np
+    @property
+    def max_length(self) -> int:
+        """Tokens that a text may have."""
+        return int(getattr(self._network.config, "max_position_embeddings", 512))
 
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Return one unit vector a text, by mean pooling. Shape: (texts, hidden), float32."""
+        return mean_vectors(self, texts)
+
+    def hidden(self, rows: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], FloatArray]]:
+        """Yield the hidden states of token ids, see `TokenEncoder`."""
         torch, _ = import_torch()
-        rows = []
-        for at in range(0, len(texts), _BATCH_SIZE):
-            safe = [
-                t.encode("utf-8", "replace").decode("utf-8") for t in texts[at : at + _BATCH_SIZE]
-            ]
-            batch = self._tokenizer(
-                safe,
-                padding=True,
-                truncation=True,
-                max_length=256,
-                return_tensors="pt",
-                split_special_tokens=True,
-            )
+        for batch in plan_batches([len(row) for row in rows]):
+            width = max(len(rows[index]) for index in batch)
+            ids = [[*rows[index], *[self._pad_id] * (width - len(rows[index]))] for index in batch]
+            mask = [[1] * len(rows[i]) + [0] * (width - len(rows[i])) for i in batch]
             with torch.inference_mode():
-                hidden = self._model(**batch).last_hidden_state
-            mask = batch["attention_mask"].unsqueeze(-1)
-            mean = (hidden * mask).sum(1) / mask.sum(1)
-            rows.append(torch.nn.functional.normalize(mean, dim=-1).numpy())
-        return np.concatenate(rows) if rows else np.zeros((0, 0), dtype=np.float32)
+                states = self._network(
+                    input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask)
+                ).last_hidden_state
+            # A soft prompt puts positions in front that are no part of the text.
+            yield batch, states[:, states.shape[1] - width :].float().numpy()
 
 
 def load_network(model: str, *, threads: int | None = None) -> tuple[Any, Any]:

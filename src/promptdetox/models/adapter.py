@@ -46,8 +46,7 @@ def merge_adapter(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
     """
     config = read_json(folder / "adapter_config.json")
     weights = read_safetensors(folder / "adapter_model.safetensors")
-    own = config.get("promptdetox_method")
-    kind = str(own or config.get("peft_type"))
+    kind = _kind_of(config)
     if kind in ("PROMPT_TUNING", "P_TUNING"):
         return _append_soft_prompt(checkpoint, weights, folder)
     mergers = {"LORA": _merge_lora, "IA3": _merge_ia3, **dict.fromkeys(_REPLACING, _replace)}
@@ -60,6 +59,16 @@ def merge_adapter(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
 
 
 _REPLACING = ("full", "top-layers", "bitfit")
+
+
+def can_merge(folder: Path) -> bool:
+    """Tell whether an adapter becomes part of the base model's own weights."""
+    config = read_json(folder / "adapter_config.json")
+    return _kind_of(config) in ("LORA", "IA3", *_REPLACING)
+
+
+def _kind_of(config: Mapping[str, Any]) -> str:
+    return str(config.get("promptdetox_method") or config.get("peft_type"))
 
 
 def _find_base(checkpoint: Checkpoint, stem: str, folder: Path) -> str:

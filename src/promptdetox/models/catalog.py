@@ -225,7 +225,7 @@ def _find_learnt(name: str, folder: Path) -> ModelSource:
     if "heads" in learnt:
         raise ConfigError(
             f"{name} was trained to {learnt.get('task')}, not to rewrite: give a tagger to "
-            "--detector; in Python both are read by promptdetox.training.learnt.load_learnt."
+            "--detector; in Python both are read by promptdetox.engines.learnt.load_learnt."
         )
     try:
         base = find_model(learnt["base"])

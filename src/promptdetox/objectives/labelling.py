@@ -23,6 +23,7 @@ from promptdetox.config import TrainConfig
 from promptdetox.detect import load_tagger
 from promptdetox.errors import ConfigError, DataError
 from promptdetox.models.fit import fit_length
+from promptdetox.models.heads import describe_heads
 from promptdetox.objectives.columns.column import Column, RowError
 from promptdetox.objectives.columns.labels import LabelColumn
 from promptdetox.objectives.columns.spans import SpanColumn, row_of_words
@@ -30,7 +31,7 @@ from promptdetox.records.conll import SUFFIXES, read_conll
 from promptdetox.tasks import load_task
 from promptdetox.training.augmenting import check_augmentations, copy_texts
 from promptdetox.training.data import read_rows
-from promptdetox.training.encoder import EncoderBase, describe_heads, in_pieces, save_heads
+from promptdetox.training.encoder import EncoderBase, in_pieces, save_heads
 from promptdetox.training.examples import keep_short, unique_rows
 from promptdetox.training.objective import Card, Examples, describe_counts, describe_validated
 

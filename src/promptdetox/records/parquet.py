@@ -160,14 +160,19 @@ class ParquetSink:
         name: str,
         columns: Sequence[str],
         *,
+        types: Mapping[str, str] | None = None,
         room: DiskRoom | None = None,
     ) -> None:
         self._name, self._columns, self._room = name, tuple(columns), room
+        self._new_fields = [
+            pa.field(column, pa.type_for_alias((types or {}).get(column, "string")))
+            for column in columns
+        ]
         self._sink = open_sink()
         self._writer: Any = None
         self._schema: Any = None
         self._empty: Any = pa.schema([])
-        self._pending: list[tuple[Record, list[str | None]]] = []
+        self._pending: list[tuple[Record, list[Any]]] = []
         self._tables: list[Any] = []
         self._n_safe = 0
         self._group_begin: int | None = None
@@ -191,8 +196,11 @@ class ParquetSink:
         """
         if self._schema is None:
             check_free(record, column_names(record.row), self._columns, self._name)
-        cells = [values[column] for column in self._columns]
-        new = [None if cell is None else replace_surrogates(to_cell(cell)) for cell in cells]
+        new = [
+            replace_surrogates(to_cell(cell)) if cell is not None and is_text else cell
+            for field in self._new_fields
+            for cell, is_text in [(values[field.name], pa.types.is_string(field.type))]
+        ]
         self._pending.append((record, new))
         is_inferring = self._schema is None and not isinstance(record.row, BatchRow | CellsRow)
         if len(self._pending) >= (_SCHEMA_ROWS if is_inferring else _BATCH_ROWS):
@@ -217,8 +225,7 @@ class ParquetSink:
                 self._write_group()
             if self._writer is None:  # no rows: a table that still has the new columns
                 check_free(None, self._empty.names, self._columns, self._name)
-                new = [pa.field(column, pa.string()) for column in self._columns]
-                schema = pa.schema([*self._empty, *new], self._empty.metadata)
+                schema = pa.schema([*self._empty, *self._new_fields], self._empty.metadata)
                 self._writer = pq.ParquetWriter(self._sink, schema)
             self._writer.close()
             end = self._sink.tell()
@@ -255,9 +262,9 @@ class ParquetSink:
             )
             table = self._to_table(records[:n_good]) if n_good else None
         if table is not None:
-            for at, column in enumerate(self._columns):
-                new = pa.array([cells[at] for _, cells in pending[: table.num_rows]], pa.string())
-                table = table.append_column(pa.field(column, pa.string()), new)
+            for at, field in enumerate(self._new_fields):
+                new = [cells[at] for _, cells in pending[: table.num_rows]]
+                table = table.append_column(field, pa.array(new, field.type))
             self._tables, self._pending = [*self._tables, table], []
         else:
             self._pending = []

@@ -68,6 +68,7 @@ class RecordWriter:
         target: A path, or a binary stream such as standard output.
         format: One of `FORMATS`; default by the path's name, txt for a stream.
         columns: The new columns; they come after the record's own. txt holds only the first.
+        types: Of new columns that are no text, in Parquet: name -> Arrow's name of the type.
 
     Raises:
         FileError: The file cannot be written.
@@ -80,12 +81,13 @@ class RecordWriter:
         *,
         format: str | None = None,  # noqa: A002 - the word that users know from --output-format
         columns: tuple[str, ...] = ("output", "status"),
+        types: Mapping[str, str] | None = None,
     ) -> None:
         chosen = format or (format_of(target) if isinstance(target, Path) else "txt")
         self.format = check_format(chosen)
         self.partial_path: Path | None = None
         self._name = str(target) if isinstance(target, Path) else "standard output"
-        self._columns = tuple(columns)
+        self._columns, self._types = tuple(columns), dict(types or {})
         self._path: Path | None = None
         self._owned: BinaryIO | None = None
         if isinstance(target, Path):
@@ -175,6 +177,7 @@ class RecordWriter:
                 lambda: pa.output_stream(str(partial), compression=kind),
                 self._name,
                 self._columns,
+                types=self._types,
                 room=DiskRoom(partial) if can_claim else None,
             )
         else:
@@ -193,7 +196,9 @@ class RecordWriter:
         from promptdetox.records.parquet import ParquetSink
 
         unclosed = _Unclosed(stream)
-        return ParquetSink(lambda: pa.PythonFile(unclosed, "w"), self._name, self._columns)
+        return ParquetSink(
+            lambda: pa.PythonFile(unclosed, "w"), self._name, self._columns, types=self._types
+        )
 
     def _commit(self) -> None:
         if self._owned is not None:

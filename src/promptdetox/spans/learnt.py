@@ -1,89 +1,219 @@
-"""A tagger that was learnt: what ``promptdetox train --task tag`` leaves in a folder.
+"""A tagger that was learnt: what ``promptdetox train --task tag`` or ``--task detect`` leaves.
 
 Source: Devlin et al. 2019, BERT, https://arxiv.org/abs/1810.04805.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from promptdetox.engines.learnt import LearntEncoder, load_learnt, sigmoid
 from promptdetox.errors import ModelError
-from promptdetox.segment import split_text
-from promptdetox.types import Span
+from promptdetox.models.heads import to_probabilities
+from promptdetox.segment import Part, split_text
+from promptdetox.spans.words import first_tokens, spans_of_tags, split_words
+from promptdetox.types import Reading, Span
 
 if TYPE_CHECKING:
-    from promptdetox.training.learnt import LearntEncoder
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from promptdetox.types import FloatArray
+
+# Texts whose tokens are held at once.
+_CHUNK = 512
+
+
+@dataclass(slots=True)
+class _Found:
+    """What was found in one text so far."""
+
+    spans: list[Span] = field(default_factory=list)
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A stretch of one text that is read at once."""
+
+    index: int
+    start: int
+    text: str
+    ids: Sequence[int]
+    offsets: Sequence[tuple[int, int]]
 
 
 class LearntTagger:
-    """Marks the words that an encoder tags. Long texts are read sentence by sentence.
+    """Marks the words that an encoder tags, and says what its heads of labels say.
+
+    A text that is too long to be read at once is read in parts; its scores are those of the worst.
 
     Args:
         encoder: With a head of tags.
+        span_threshold: Probability from which a word carries a tag. Range: 0..1; None: where a tag
+            is likelier than none.
+        calibration: Head -> (slope, intercept) of its logit; missing: (1, 0). Platt 1999,
+            Probabilistic outputs for support vector machines.
+        thresholds: Category -> score from which a text is toxic; default: .5 for ``toxicity`` and
+            ``hateful``.
     """
 
-    def __init__(self, encoder: LearntEncoder) -> None:
+    def __init__(
+        self,
+        encoder: LearntEncoder,
+        *,
+        span_threshold: float | None = None,
+        calibration: Mapping[str, tuple[float, float]] | None = None,
+        thresholds: Mapping[str, float] | None = None,
+    ) -> None:
         self._encoder = encoder
-        (self._head,) = (h for h in enumerate(encoder.heads) if h[1].kind == "tags")
+        (self._tags,) = (h for h in enumerate(encoder.heads) if h[1].kind == "tags")
+        self._labels = [h for h in enumerate(encoder.heads) if h[1].kind == "probability"]
+        self._span_threshold = span_threshold
+        self._calibration = dict(calibration or {})
+        self._thresholds = dict(thresholds or dict.fromkeys(("toxicity", "hateful"), 0.5))
 
     @property
     def digest(self) -> str:
-        """Of the weights, hex."""
-        return self._encoder.digest
+        """Of the weights and of how they are read, hex."""
+        parts = [self._encoder.digest, self._span_threshold, self._calibration]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Category -> score from which a text is toxic (``hateful``: hateful), by default."""
+        return self._thresholds
 
     def tag(self, texts: Sequence[str]) -> list[tuple[Span, ...]]:
         """Return the spans of each text; the score is the mean probability of its words' tags."""
-        import numpy as np
+        return [reading.spans for reading in self.read(texts)]
 
-        from promptdetox.training.tags import first_tokens, spans_of_tags, split_words
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """Return the spans of each text, and the probability that each head of labels gives.
 
-        index, head = self._head
-        parts = [
-            (at, part.start, text[part.start : part.end])
-            for at, text in enumerate(texts)
-            for part in split_text(text)
-        ]
-        encoded = [self._encoder.tokenizer.encode_text(part) for _, _, part in parts]
-        outputs = self._encoder.predict([ids for ids, _ in encoded])
-        found: list[list[Span]] = [[] for _ in texts]
-        for (at, start, part), (_, offsets), output in zip(parts, encoded, outputs, strict=True):
-            logits = output[index]
-            words = split_words(part)
-            tokens = first_tokens(words, offsets[: len(logits)])
-            shares = np.exp(logits - logits.max(-1, keepdims=True))
-            shares /= shares.sum(-1, keepdims=True)
-            tags = [
-                "O" if token is None else head.classes[int(shares[token].argmax())]
-                for token in tokens
+        Without heads of labels, ``toxicity`` is the score of the worst span.
+        """
+        found = [_Found() for _ in texts]
+        pieces: list[_Piece] = []
+        for piece in self._split(texts):
+            pieces.append(piece)
+            if len(pieces) == _CHUNK:
+                self._read_pieces(pieces, found)
+                pieces = []
+        self._read_pieces(pieces, found)
+        return [self._finish(each) for each in found]
+
+    def _split(self, texts: Sequence[str]) -> Iterator[_Piece]:
+        for at in range(0, len(texts), _CHUNK):
+            short = [(i, t) for i, t in enumerate(texts[at : at + _CHUNK], at) if len(t) <= 4000]
+            encoded = self._encoder.tokenizer.encode_texts([text for _, text in short])
+            whole = dict(zip((index for index, _ in short), encoded, strict=True))
+            for index, text in enumerate(texts[at : at + _CHUNK], at):
+                ids, offsets = whole.get(index, ((), ()))
+                if ids and len(ids) <= self._encoder.max_length:
+                    yield _Piece(index, 0, text, ids, offsets)
+                elif text:
+                    yield from self._split_long(index, text)
+
+    def _split_long(self, index: int, text: str) -> Iterator[_Piece]:
+        parts = split_text(text)
+        for at in range(0, len(parts), _CHUNK):
+            some = parts[at : at + _CHUNK]
+            for part in self._fit(text, some):
+                piece = text[part.start : part.end]
+                ids, offsets = self._encoder.tokenizer.encode_text(piece)
+                yield _Piece(index, part.start, piece, ids, offsets)
+
+    def _fit(self, text: str, parts: Sequence[Part]) -> Iterator[Part]:
+        """Yield parts that fit the model; a part of many rare signs is halved."""
+        for part in parts:
+            waiting = [part]
+            while waiting:
+                first = waiting.pop()
+                ids, _ = self._encoder.tokenizer.encode_text(text[first.start : first.end])
+                if len(ids) <= self._encoder.max_length or first.end - first.start == 1:
+                    yield first
+                else:
+                    middle = (first.start + first.end) // 2
+                    waiting += [Part(middle, first.end), Part(first.start, middle)]
+
+    def _read_pieces(self, pieces: Sequence[_Piece], found: Sequence[_Found]) -> None:
+        read: list[tuple[Span, ...]] = [()] * len(pieces)
+        for batch, outputs in self._encoder.predict([piece.ids for piece in pieces]):
+            for at, logits in zip(batch, outputs, strict=True):
+                read[at] = self._find_spans(pieces[at], logits[self._tags[0]])
+                scores = found[pieces[at].index].scores
+                for index, head in self._labels:
+                    slope, intercept = self._calibration.get(head.name, (1.0, 0.0))
+                    value = sigmoid(slope * float(logits[index][0]) + intercept)
+                    scores[head.name] = max(scores.get(head.name, 0.0), value)
+        for piece, spans in zip(pieces, read, strict=True):
+            found[piece.index].spans += spans
+
+    def _find_spans(self, piece: _Piece, logits: FloatArray) -> tuple[Span, ...]:
+        shares = to_probabilities(logits)
+        tags = self._choose(shares)
+        if not tags.any():
+            return ()
+        words = split_words(piece.text)
+        tokens = first_tokens(words, piece.offsets[: len(shares)])
+        chosen = [0 if token is None else int(tags[token]) for token in tokens]
+        names = [self._tags[1].classes[tag] for tag in chosen]
+        found = []
+        for span in spans_of_tags(words, names):
+            sure = [
+                1 - float(shares[token, 0])
+                for (start, _), token in zip(words, tokens, strict=True)
+                if span.start <= start < span.end and token is not None
             ]
-            for span in spans_of_tags(words, tags):
-                sure = [
-                    float(shares[token].max())
-                    for (begin, _), token in zip(words, tokens, strict=True)
-                    if span.start <= begin < span.end and token is not None
-                ]
-                score = sum(sure) / len(sure)
-                found[at].append(Span(start + span.start, start + span.end, score, span.label))
-        return [tuple(spans) for spans in found]
+            found.append(
+                Span(
+                    piece.start + span.start,
+                    piece.start + span.end,
+                    sum(sure) / len(sure),
+                    span.label,
+                )
+            )
+        return tuple(found)
+
+    def _choose(self, shares: FloatArray) -> NDArray[np.intp]:
+        """Return the tag of each token; the first tag, 0, is none. Shape: (tokens,)."""
+        if self._span_threshold is None:
+            likeliest: NDArray[np.intp] = shares.argmax(-1)
+            return likeliest
+        best: NDArray[np.intp] = shares[:, 1:].argmax(-1) + 1
+        best[1 - shares[:, 0] < self._span_threshold] = 0
+        return best
+
+    def _finish(self, found: _Found) -> Reading:
+        scores = found.scores
+        if not self._labels:
+            scores = {"toxicity": max((span.score for span in found.spans), default=0.0)}
+        else:
+            scores = {head.name: scores.get(head.name, 0.0) for _, head in self._labels}
+        return Reading(tuple(found.spans), scores)
 
 
-def load_folder(folder: Path) -> LearntTagger:
-    """Return the tagger in a folder.
+def load_folder(name: str, *, threads: int | None = None) -> LearntTagger:
+    """Return the tagger in a folder, or a shipped one.
 
     Raises:
-        ModelError: The folder holds no tagger, or torch is not installed.
+        ModelError: There is none, or torch, which its method needs, is not installed.
     """
-    from promptdetox.engines.transformers import import_torch
-
-    import_torch()
-    from promptdetox.training.learnt import load_learnt
-
-    encoder = load_learnt(folder)
+    encoder = load_learnt(name, threads=threads)
     if not any(head.kind == "tags" for head in encoder.heads):
         raise ModelError(
-            f"{folder} was trained to classify: expected a result of `promptdetox train --task "
-            "tag`."
+            f"{name} was trained to classify: expected a result of `promptdetox train --task "
+            "tag` or `--task detect`."
         )
-    return LearntTagger(encoder)
+    settings = encoder.facts.get("decision", {})
+    return LearntTagger(
+        encoder,
+        span_threshold=settings.get("span_threshold"),
+        calibration={k: (v[0], v[1]) for k, v in settings.get("calibration", {}).items()},
+        thresholds=settings.get("thresholds"),
+    )

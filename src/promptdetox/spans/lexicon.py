@@ -12,12 +12,20 @@ from importlib import resources
 from pathlib import Path
 
 from promptdetox.errors import DataError, FileError, UsageError
-from promptdetox.types import Span
+from promptdetox.types import CATEGORIES, Reading, Span
 
 # A word may hold the signs that mask letters (f*ck, a$$, sh!t); underscores separate. Possessive,
 # as keeping the way back costs four times the time on a word of a megabyte.
 _TOKEN = re.compile(r"(?:[^\W_]|[*@$!'’])++")
 _EDGES = "*@!'’"
+# Category of a term -> what it says of a text. Severity is nothing that a word shows.
+_SCORED_AS = {
+    "slur": ("identity_attack", "hateful"),
+    "sexual": ("sexually_explicit", "profanity"),
+    **{name: (name,) for name in CATEGORIES if name not in ("toxicity", "severe_toxicity")},
+}
+_ANY = 1e-6
+_CATEGORIES = tuple(name for name in CATEGORIES if name != "severe_toxicity")
 
 
 class LexiconTagger:
@@ -35,16 +43,19 @@ class LexiconTagger:
 
     def __init__(self, terms: Mapping[str, tuple[float, str]]) -> None:
         self._by_first: dict[str, list[tuple[tuple[str, ...], Span]]] = {}
+        self._category_of: dict[str, str] = {}
         signs = [re.escape(term) for term in terms if not _words_of(term)]  # emoji, say
         self._signs = re.compile("|".join(sorted(signs, reverse=True))) if signs else None
         for term, (score, category) in terms.items():
             words = tuple(_key(word) for word in _words_of(term)) or (term,)
             reason = f"lexicon: {term}" + (f" ({category})" if category else "")
             entry = (words, Span(0, 1, score, reason))
+            self._category_of[reason] = category
             self._by_first.setdefault(words[0], []).append(entry)
         for entries in self._by_first.values():
             entries.sort(key=lambda entry: -len(entry[0]))
         self._n = len(terms)
+        self._words = frozenset(term for term in terms if " " not in term)
         content = json.dumps(sorted((term, *rest) for term, rest in terms.items()))
         self._digest = hashlib.sha256(content.encode()).hexdigest()
 
@@ -56,11 +67,32 @@ class LexiconTagger:
         """sha256 of the terms, hex."""
         return self._digest
 
+    @property
+    def words(self) -> frozenset[str]:
+        """The terms of one word."""
+        return self._words
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """A word of the list is enough."""
+        return {"toxicity": _ANY, "hateful": _ANY}
+
     def tag(self, texts: Sequence[str]) -> list[tuple[Span, ...]]:
         """Return the spans of each text, sorted, not overlapping."""
         if self._signs is None:
             return [tuple(self._find(text)) for text in texts]
         return [tuple(self._add_signs(text, self._find(text))) for text in texts]
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """Return the spans of each text, and scores by the categories of their terms."""
+        return [Reading(spans, self._score(spans)) for spans in self.tag(texts)]
+
+    def _score(self, spans: Sequence[Span]) -> dict[str, float]:
+        scores = dict.fromkeys(_CATEGORIES, 0.0)
+        for span in spans:
+            for category in ("toxicity", *_SCORED_AS.get(self._category_of[span.reason], ())):
+                scores[category] = max(scores[category], span.score)
+        return scores
 
     def _add_signs(self, text: str, spans: Iterator[Span]) -> list[Span]:
         assert self._signs is not None
@@ -125,6 +157,13 @@ def load_default() -> LexiconTagger:
     """Return the tagger with the shipped lexicon, ``lexicon-en.v1``."""
     path = resources.files("promptdetox").joinpath("weights/lexicon-en.v1.tsv")
     return LexiconTagger(_parse_table(path.read_text("utf-8"), "\t", "lexicon-en.v1.tsv"))
+
+
+@cache
+def load_allowed() -> LexiconTagger:
+    """Return the terms that are no insult though they hold one: ``allow-en.v1``, by us."""
+    path = resources.files("promptdetox").joinpath("weights/allow-en.v1.tsv")
+    return LexiconTagger(_parse_table(path.read_text("utf-8"), "\t", "allow-en.v1.tsv"))
 
 
 def load_lexicon(path: Path) -> LexiconTagger:

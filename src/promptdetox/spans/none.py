@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from promptdetox.types import Span
+from promptdetox.types import Reading, Span
 
 
 class NoTagger:
@@ -18,9 +18,18 @@ class NoTagger:
         """Always the same."""
         return "none"
 
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """None."""
+        return {}
+
     def tag(self, texts: Sequence[str]) -> list[tuple[Span, ...]]:
         """Return no span for each text."""
         return [()] * len(texts)
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """Return neither spans nor scores."""
+        return [Reading()] * len(texts)
 
 
 def load_none() -> NoTagger:

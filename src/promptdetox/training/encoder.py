@@ -8,48 +8,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
 from promptdetox.engines.transformers import load_encoder_network
+from promptdetox.models.heads import HEADS_FILE, Head
 from promptdetox.models.tokenizer import PromptTokenizer
 
-HEADS_FILE = "heads.safetensors"
 _BATCH_SIZE = 64
-
-
-@dataclass(frozen=True)
-class Head:
-    """What one head says.
-
-    Attributes:
-        name: The column that it learns.
-        kind: ``probability`` (one number), ``classes`` (one of several) or ``tags`` (one of
-            several for each word).
-        classes: Their names; empty for a probability.
-    """
-
-    name: str
-    kind: Literal["probability", "classes", "tags"]
-    classes: tuple[str, ...] = ()
-
-    def describe(self) -> str:
-        """Return how the column was read, as a phrase."""
-        if self.kind == "probability":
-            return "a probability"
-        shown = ", ".join(name[:20] for name in self.classes[:5])
-        more = ", …" if len(self.classes) > 5 else ""
-        return f"{len(self.classes)} {self.kind} ({shown}{more})"
-
-    @property
-    def width(self) -> int:
-        """Outputs of the head."""
-        return len(self.classes) or 1
 
 
 class HeadedEncoder(torch.nn.Module):  # type: ignore[misc]  # torch is skipped by mypy
@@ -166,16 +137,6 @@ def save_heads(
         for name, tensor in layer.named_parameters()
     }
     save_file(tensors, folder / HEADS_FILE, metadata={"format": "pt"})
-
-
-def describe_heads(heads: Sequence[Head]) -> list[Mapping[str, Any]]:
-    """Return the heads as JSON."""
-    return [asdict(head) for head in heads]
-
-
-def read_heads(listed: Sequence[Mapping[str, Any]]) -> list[Head]:
-    """Return the heads that `describe_heads` described."""
-    return [Head(head["name"], head["kind"], tuple(head["classes"])) for head in listed]
 
 
 def in_pieces(text: str, borders: Sequence[int]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from promptdetox.training.encoder import Head
+from promptdetox.models.heads import Head
 from promptdetox.training.objective import Card, Examples
 
 

@@ -15,13 +15,13 @@ import torch
 from torch.nn import functional
 
 from promptdetox.errors import DataError
+from promptdetox.models.heads import Head
 from promptdetox.objectives.columns.column import Measures
-from promptdetox.training.encoder import Head
 from promptdetox.training.objective import IGNORED, Card, Examples
 
 _CARD = Card(
     purpose="says how likely each label is for an English text",
-    use="In Python: `promptdetox.training.learnt.load_learnt('{name}').score(texts)`.",
+    use="In Python: `promptdetox.engines.learnt.load_learnt('{name}').score(texts)`.",
     misuse="Do not decide about people by it alone: let a person see what is disputed.",
     limits="It has the opinion of those who labelled its data, dialects and topics included.",
 )

@@ -15,17 +15,17 @@ import torch
 from torch.nn import functional
 
 from promptdetox.errors import DataError
+from promptdetox.models.heads import Head
 from promptdetox.objectives.columns.column import Measures, RowError
 from promptdetox.records.conll import DEFAULT_LABEL, TaggedWords
-from promptdetox.training.encoder import Head
-from promptdetox.training.objective import IGNORED, Card, Examples
-from promptdetox.training.tags import (
+from promptdetox.spans.words import (
     TagSpan,
     first_tokens,
     spans_of_tags,
     split_words,
     tags_of_spans,
 )
+from promptdetox.training.objective import IGNORED, Card, Examples
 
 _CARD = Card(
     purpose="finds the stretches of an English text that carry a tag",
