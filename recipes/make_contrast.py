@@ -355,6 +355,17 @@ def check_rows(rows: list[dict[str, Any]], writer: Writer) -> None:
             assert SHARE[0] <= share <= SHARE[1], f"{found}: expected {SHARE[0]} to {SHARE[1]}"
 
 
+def make_rows(n: int, seed: int) -> tuple[list[dict[str, Any]], Writer]:
+    """Return n checked rows, and what wrote them."""
+    grammar = read_grammar(SOURCE)
+    check_grammar(grammar)
+    rows, writer = build_rows(grammar, n, seed)
+    check_rows(rows, writer)
+    again, _ = build_rows(grammar, n, seed)
+    assert again == rows, "two runs with one seed differ: expected the same rows"
+    return rows, writer
+
+
 def describe(rows: list[dict[str, Any]], writer: Writer) -> str:
     """Return the counts by phenomenon and polarity, and the range over balanced nouns."""
     cells = Counter((row["phenomenon"], (row["label"], row["hateful"])) for row in rows)
@@ -382,12 +393,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, help="default: standard output")
     args = parser.parse_args()
-    grammar = read_grammar(SOURCE)
-    check_grammar(grammar)
-    rows, writer = build_rows(grammar, args.n, args.seed)
-    check_rows(rows, writer)
-    again, _ = build_rows(grammar, args.n, args.seed)
-    assert again == rows, "two runs with one seed differ: expected the same rows"
+    rows, writer = make_rows(args.n, args.seed)
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if args.output:
         args.output.write_text(text, "utf-8")
