@@ -21,7 +21,7 @@ from promptdetox.errors import FileError, PromptDetoxError
 VERBS = (
     "rewrite",
     "detect",
-    "find_threshold",
+    "find-threshold",
     "train",
     "search",
     "evaluate",
@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"promptdetox {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb in VERBS:
-        importlib.import_module(f"promptdetox.cli.{verb}").add_parser(verbs)
+        importlib.import_module(f"promptdetox.cli.{verb.replace('-', '_')}").add_parser(verbs)
     return parser
 
 
