@@ -118,6 +118,14 @@ class Detector:
         for window in read_windows(texts):
             yield from self._detect(window)
 
+    def find_toxic(self, texts: Sequence[str]) -> list[bool]:
+        """Return for each text whether it is toxic.
+
+        Raises:
+            UsageError: A bare string, or something that is no list of strings, was given.
+        """
+        return [found.toxic for found in self.stream(texts)]
+
     def _detect(self, texts: Sequence[str]) -> list[Detection]:
         views = [self._view(text) for text in texts]
         readings = self._tagger.read([view.text for view in views])

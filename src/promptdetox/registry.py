@@ -28,6 +28,8 @@ REGISTRY: dict[str, dict[str, str]] = {
     "tagger": {
         "lexicon-en.v1": "promptdetox.spans.lexicon:load_default",
         "none": "promptdetox.spans.none:load_none",
+        "prompted-zero": "promptdetox.spans.prompted:load_zero",
+        "prompted-few": "promptdetox.spans.prompted:load_few",
     },
     "scorer": {
         "chrf": "promptdetox.scorers.chrf:ChrF",
@@ -45,6 +47,8 @@ REGISTRY: dict[str, dict[str, str]] = {
         "rewrite-plain.v1": "promptdetox.prompts.templates:rewrite-plain.v1.toml",
         "rewrite-plain-few.v1": "promptdetox.prompts.templates:rewrite-plain-few.v1.toml",
         "rewrite-tuned.v1": "promptdetox.prompts.templates:rewrite-tuned.v1.toml",
+        "tag-plain.v1": "promptdetox.prompts.templates:tag-plain.v1.toml",
+        "tag-plain-few.v1": "promptdetox.prompts.templates:tag-plain-few.v1.toml",
         "paraphrase-plain.v1": "promptdetox.prompts.templates:paraphrase-plain.v1.toml",
         "synonyms-plain.v1": "promptdetox.prompts.templates:synonyms-plain.v1.toml",
     },

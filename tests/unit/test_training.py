@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptdetox.config import TrainConfig, load_recipe
-from promptdetox.detect import load_tagger
+from promptdetox.detect import Detector
 from promptdetox.errors import ConfigError, DataError
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.prompts.builder import PromptBuilder
@@ -73,7 +73,8 @@ def test_what_cannot_be_learnt_is_counted(plain_tokenizer: PromptTokenizer, tmp_
         {"id": 6, "text": "you crap", "targets": ["you moron", "you stuff"]},
         {"id": 7, "text": "long " * 300, "target": "short"},
     ]
-    found = read(plain_tokenizer, tmp_path / "p.jsonl", rows, tagger=load_tagger("lexicon-en.v1"))
+    find_toxic = Detector.from_pretrained("lexicon-en.v1").find_toxic
+    found = read(plain_tokenizer, tmp_path / "p.jsonl", rows, find_toxic=find_toxic)
     assert found.n_rows == 8
     assert len(found.examples) == 2
     assert dict(found.left_out) == {

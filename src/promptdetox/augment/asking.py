@@ -33,13 +33,8 @@ def load_model(name: str, context: Augmenting) -> Generator:
 
 def builder_for(generator: Generator, template: str) -> PromptBuilder:
     """Return what builds prompts from a registered template, with a third left for the answer."""
-    return PromptBuilder(
-        load_template(template),
-        chat_template=generator.chat_template,
-        special_tokens=generator.special_tokens,
-        count_tokens=generator.count_tokens,
-        max_tokens=generator.max_length - generator.max_length // 3,
-    )
+    room = generator.max_length // 3
+    return PromptBuilder.for_generator(load_template(template), generator, room=room)
 
 
 def ask(generator: Generator, prompts: Sequence[Prompt], *, limit: int = 512) -> list[str | None]:

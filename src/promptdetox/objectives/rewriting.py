@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from promptdetox.config import TrainConfig
-from promptdetox.detect import load_tagger
+from promptdetox.detect import Detector, load_tagger
 from promptdetox.engines.transformers import load_network
 from promptdetox.models.fit import fit_length
 from promptdetox.models.tokenizer import PromptTokenizer
@@ -19,11 +19,11 @@ from promptdetox.prompts.builder import PromptBuilder
 from promptdetox.prompts.template import load_template
 from promptdetox.training.augmenting import check_augmentations, copy_texts
 from promptdetox.training.data import read_rows
-from promptdetox.training.examples import encode_pairs, read_pairs
+from promptdetox.training.examples import FindToxic, encode_pairs, read_pairs
 from promptdetox.training.loss import collate, target_loss
 from promptdetox.training.objective import Card, Examples
 from promptdetox.training.validation import Validation
-from promptdetox.types import Pair, Tagger
+from promptdetox.types import Pair
 
 _CARD = Card(
     purpose="rewrites toxic English comments so that the meaning stays",
@@ -55,7 +55,8 @@ class Rewriting:
     def __init__(self, config: TrainConfig) -> None:
         check_augmentations(config)
         template = load_template(config.template or "rewrite-tuned.v1")
-        tagger = None if config.detector == "none" else load_tagger(config.detector)
+        has_detector = config.detector != "none"
+        find_toxic = Detector.from_pretrained(config.detector).find_toxic if has_detector else None
         self._config = config
         self.network, hf_tokenizer = load_network(config.model or "", threads=config.threads)
         self.is_seq2seq = bool(self.network.config.is_encoder_decoder)
@@ -71,19 +72,21 @@ class Rewriting:
             count_tokens=lambda prompt: len(self.tokenizer.encode(prompt)),
             max_tokens=config.max_length,
         )
-        self.examples = self._read_examples(tagger)
-        self._validation = self._open_validation(tagger) if config.dev else None
+        self.examples = self._read_examples(find_toxic)
+        self._validation = self._open_validation(find_toxic) if config.dev else None
 
-    def _read_examples(self, tagger: Tagger | None) -> Examples:
+    def _read_examples(self, find_toxic: FindToxic | None) -> Examples:
         config, found = self._config, Examples()
         pairs = read_pairs(
             read_rows(config.data, config),
             found,
             name=config.data,
-            tagger=tagger,
+            find_toxic=find_toxic,
             references=config.references,
             target_column=config.target_column,
         )
+        is_tagged = config.augment and config.detector != "none"
+        tagger = load_tagger(config.detector) if is_tagged else None
         copies = copy_texts([[pair.text] for pair in pairs], config, tagger, found.added)
         changed = [Pair(pieces[0], pairs[index].target) for index, pieces in copies]
         pairs += [pair for pair in changed if pair.text.strip() != pair.target]
@@ -100,7 +103,7 @@ class Rewriting:
         )
         return found
 
-    def _open_validation(self, tagger: Tagger | None) -> Validation:
+    def _open_validation(self, find_toxic: FindToxic | None) -> Validation:
         config = self._config
         return Validation(
             read_rows(config.dev or "", config),
@@ -110,7 +113,7 @@ class Rewriting:
             tokenizer=self.tokenizer,
             end_id=self.end_id,
             target_column=config.target_column,
-            tagger=tagger,
+            find_toxic=find_toxic,
             is_seq2seq=self.is_seq2seq,
         )
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from promptdetox.errors import ConfigError
 from promptdetox.prompts.chat import mark, render_chat, split_marks
 from promptdetox.prompts.template import Template
-from promptdetox.types import Pair, Prompt, Segment
+from promptdetox.types import Generator, Pair, Prompt, Segment
 
 # Everything that str.splitlines takes for a line end.
 _LINE_ENDS = re.compile("[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]+")
@@ -47,6 +47,21 @@ class PromptBuilder:
         self._count_tokens = count_tokens
         self._max_tokens = max_tokens
         self._frame = cache(self._render_frame)
+
+    @classmethod
+    def for_generator(cls, template: Template, generator: Generator, *, room: int) -> PromptBuilder:
+        """Return the builder for an engine's model, with so many tokens left for the answer.
+
+        Raises:
+            ConfigError: The template is for chat models and the model has no chat template.
+        """
+        return cls(
+            template,
+            chat_template=generator.chat_template,
+            special_tokens=generator.special_tokens,
+            count_tokens=generator.count_tokens,
+            max_tokens=generator.max_length - room,
+        )
 
     def build(self, text: str, demonstrations: Sequence[Pair] | None = None) -> Prompt:
         """Return the prompt for a text.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from promptdetox import registry
 from promptdetox.errors import DataError
@@ -14,7 +14,9 @@ from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.prompts.builder import PromptBuilder
 from promptdetox.records.rows import targets_of, to_json
 from promptdetox.training.objective import IGNORED, Examples, describe_counts
-from promptdetox.types import Pair, Record, Tagger
+from promptdetox.types import Pair, Record
+
+FindToxic: TypeAlias = Callable[[Sequence[str]], Sequence[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def read_pairs(
     found: Examples,
     *,
     name: str,
-    tagger: Tagger | None = None,
+    find_toxic: FindToxic | None = None,
     references: Literal["all", "nearest"] = "all",
     target_column: str | None = None,
 ) -> list[Pair]:
@@ -51,20 +53,29 @@ def read_pairs(
         records: Rows with ``text`` and ``target``, or ``targets``, a list.
         found: Gets the counts.
         name: What messages call the file.
-        tagger: Leaves out targets in which it still finds something; None keeps them.
+        find_toxic: Says which targets are still toxic, to leave them out; None keeps them.
         references: Of a text with several targets, all, or the one with the highest chrF to it.
         target_column: Column of the targets, if it is another.
 
     Raises:
         DataError: No pair is left.
     """
+    usable = [
+        (record.text or "", list(_usable_targets(record, row, found.left_out, target_column)))
+        for record, row in unique_rows(records, found)
+    ]
+    if find_toxic is not None:
+        verdicts = iter(find_toxic([target for _, targets in usable for target in targets]))
+        marked = [(text, [(t, next(verdicts)) for t in targets]) for text, targets in usable]
+        usable = [(text, [t for t, is_toxic in ts if not is_toxic]) for text, ts in marked]
+        n_toxic = sum(is_toxic for _, ts in marked for _, is_toxic in ts)
+        found.left_out += Counter({"target still toxic": n_toxic})
     pairs: list[Pair] = []
-    for record, row in unique_rows(records, found):
-        targets = list(_usable_targets(record, row, tagger, found.left_out, target_column))
+    for text, targets in usable:
         if references == "nearest" and len(targets) > 1:
             found.left_out["target further from the text"] += len(targets) - 1
-            targets = [_nearest(record.text or "", targets)]
-        pairs += [Pair(record.text or "", target) for target in targets]
+            targets = [_nearest(text, targets)]
+        pairs += [Pair(text, target) for target in targets]
     if not pairs:
         expected = f"the column {target_column}" if target_column else "target, or targets, a list"
         raise DataError(
@@ -177,7 +188,6 @@ def keep_short(examples: Iterable[Any], found: Examples, name: str, max_length: 
 def _usable_targets(
     record: Record,
     row: Mapping[str, Any],
-    tagger: Tagger | None,
     left_out: Counter[str],
     target_column: str | None,
 ) -> Iterator[str]:
@@ -189,8 +199,6 @@ def _usable_targets(
     for target in dict.fromkeys(usable):
         if target == text:
             left_out["identity pair"] += 1
-        elif tagger is not None and tagger.tag([target])[0]:
-            left_out["target still toxic"] += 1
         else:
             yield target
 

@@ -13,7 +13,8 @@ from promptdetox.methods.peft_adapter import generate
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.prompts.builder import PromptBuilder
 from promptdetox.records.rows import targets_of
-from promptdetox.types import Record, Tagger
+from promptdetox.training.examples import FindToxic
+from promptdetox.types import Record
 
 _BATCH_SIZE = 50
 
@@ -29,7 +30,7 @@ class Validation:
         tokenizer: The model's.
         end_id: Ends an answer.
         target_column: Column of the targets; None: targets, or target.
-        tagger: Says what is neutral; None takes everything for neutral.
+        find_toxic: Says what is not neutral; None takes everything for neutral.
         is_seq2seq: Kind of the network.
 
     Raises:
@@ -46,7 +47,7 @@ class Validation:
         builder: PromptBuilder,
         tokenizer: PromptTokenizer,
         end_id: int,
-        tagger: Tagger | None,
+        find_toxic: FindToxic | None,
         is_seq2seq: bool,
     ) -> None:
         rows = [(r.text or "", r.row.as_dict()) for r in islice(records, n)]
@@ -57,7 +58,7 @@ class Validation:
             raise DataError(f"{name}: no row to validate on has a target.")
         self._prompts = [builder.build(text) for text in self._texts]
         self._tokenizer, self._end_id = tokenizer, end_id
-        self._tagger, self._is_seq2seq = tagger, is_seq2seq
+        self._find_toxic, self._is_seq2seq = find_toxic, is_seq2seq
         self._chrf = registry.resolve("scorer", "chrf")()
 
     def measure(self, network: Any) -> dict[str, float]:
@@ -66,8 +67,8 @@ class Validation:
         scores = self._chrf.score(self._texts, outputs, self._references)
         values = [score.value for score in scores if score.value is not None]
         chrf = sum(values) / len(values)
-        hits = self._tagger.tag(outputs) if self._tagger else [()] * len(outputs)
-        neutral = sum(not spans for spans in hits) / len(outputs)
+        toxic = self._find_toxic(outputs) if self._find_toxic else ()
+        neutral = 1 - sum(toxic) / len(outputs)
         copies = sum(a.strip() == b.strip() for a, b in zip(self._texts, outputs, strict=True))
         return {
             "score": chrf * neutral,
