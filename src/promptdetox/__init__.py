@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from promptdetox.detect import Detector
     from promptdetox.errors import PromptDetoxError
     from promptdetox.rewrite import Detoxifier
-    from promptdetox.types import Rewrite, Span, WordEdit
+    from promptdetox.types import Detection, Rewrite, Span, WordEdit
 
 _EXPORTS = {
+    "Detection": "promptdetox.types",
+    "Detector": "promptdetox.detect",
     "Detoxifier": "promptdetox.rewrite",
     "PromptDetoxError": "promptdetox.errors",
     "Rewrite": "promptdetox.types",
@@ -25,7 +28,15 @@ _EXPORTS = {
     "WordEdit": "promptdetox.types",
 }
 
-__all__ = ["Detoxifier", "PromptDetoxError", "Rewrite", "Span", "WordEdit"]
+__all__ = [
+    "Detection",
+    "Detector",
+    "Detoxifier",
+    "PromptDetoxError",
+    "Rewrite",
+    "Span",
+    "WordEdit",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -107,6 +107,8 @@ class LexiconTagger:
         for match in _TOKEN.finditer(text):
             if match.start() < free_from:
                 continue
+            if match[0].isalpha() and match[0].lower() not in self._by_first:
+                continue  # most words, and they have one reading only
             for start, end, key in _readings(match):
                 entry = self._match(text, end, key)
                 if entry is not None:
