@@ -156,7 +156,7 @@ class Detector:
         spans = [self._place(view, span) for span in reading.spans]
         return Detection(
             text=view.normalized.original,
-            scores={name: reading.scores[name] for name in CATEGORIES if name in reading.scores},
+            scores=_in_order(reading.scores),
             spans=tuple(spans),
             toxic=bool(reached - {"hateful"}),
             hateful="hateful" in reached,
@@ -200,6 +200,12 @@ class _View:
 
     normalized: Normalized
     text: str
+
+
+def _in_order(scores: Mapping[str, float]) -> dict[str, float]:
+    """Return scores with the known categories first, in their order."""
+    known = {name: scores[name] for name in CATEGORIES if name in scores}
+    return known | {name: score for name, score in scores.items() if name not in known}
 
 
 def _with_denied(reading: Reading, denied: Reading) -> Reading:

@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 
 from promptdetox import Detoxifier
 from promptdetox.config import TrainConfig
-from promptdetox.detect import load_tagger
-from promptdetox.engines.learnt import load_learnt
+from promptdetox.detect import Detector, load_tagger
+from promptdetox.engines.ctranslate2 import CTranslate2Encoder
+from promptdetox.engines.learnt import LearntEncoder, load_learnt
+from promptdetox.engines.transformers import TransformersEncoder
 from promptdetox.errors import ConfigError, DataError, ModelError
+from promptdetox.models.heads import LinearHeads
 from promptdetox.objectives.labelling import Labelling
 from promptdetox.records.conll import read_conll
 from promptdetox.spans.words import (
@@ -430,6 +433,78 @@ def test_detect_learns_tags_and_labels(tiny_bert: Path, tmp_path: Path) -> None:
     assert [[(span.start, span.end) for span in spans] for spans in found] == [[(5, 10)], []]
     card = (output / "README.md").read_text()
     assert "carry a tag, and says how likely each label is" in card
+
+
+@pytest.fixture(scope="module")
+def learnt_detector(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a detector: spans and two scores."""
+    folder = tmp_path_factory.mktemp("detector")
+    rows = [{**row, "toxicity": row.get("label"), "hateful": row.get("label")} for row in MIXED]
+    data = write(folder / "d.jsonl", rows * 8)
+    more: dict[str, Any] = {"method": "full", "learning_rate": 1e-2, "epochs": 8, "batch_size": 4}
+    return train(
+        config_for(
+            "detect",
+            data,
+            tiny_bert,
+            labels=("toxicity", "hateful"),
+            output=str(folder / "o"),
+            max_length=48,
+            **more,
+        )
+    )
+
+
+def test_the_engines_read_a_detector_alike(learnt_detector: Path) -> None:
+    """Merged into CTranslate2's int8 weights it says what transformers say, within rounding."""
+    encoder = load_learnt(learnt_detector)
+    assert isinstance(encoder._engine, CTranslate2Encoder)
+    base = encoder.facts["base"]
+    slow = TransformersEncoder.load(base, adapter=learnt_detector)
+    heads = LinearHeads.load(encoder.heads, learnt_detector / "heads.safetensors")
+    oracle = LearntEncoder(slow, heads, digest="", max_length=48, facts=encoder.facts)
+    texts = ["you idiot", "dear fox", "the lazy dog " * 9, "x"]
+    for fast, exact in zip(encoder.score(texts), oracle.score(texts), strict=True):
+        assert fast == pytest.approx(exact, abs=0.05)
+
+
+def test_a_detector_decides_by_its_scores(learnt_detector: Path) -> None:
+    """Its calibration and thresholds are read from the folder; the digest follows them."""
+    text = "you idiot"
+    detector = Detector.from_pretrained(str(learnt_detector))
+    (found,) = detector.detect([text])
+    assert (found.toxic, found.hateful) == (True, True)
+    assert [text[span.start : span.end] for span in found.spans] == ["idiot"]
+    assert found.spans[0].reason == "TOXIC; lexicon: idiot (insult)"
+    path = learnt_detector / "promptdetox.json"
+    learnt = json.loads(path.read_text())
+    decision = {
+        "calibration": {"toxicity": [1.0, -20.0]},
+        "thresholds": {"toxicity": 0.5, "hateful": 0.1},
+        "span_threshold": 0.9999,
+    }
+    path.write_text(json.dumps({**learnt, "decision": decision}))
+    try:
+        other = Detector.from_pretrained(str(learnt_detector))
+        (found,) = other.detect([text])
+        assert (found.toxic, found.hateful, found.spans) == (False, True, ())
+        assert other.digest != detector.digest
+    finally:
+        path.write_text(json.dumps(learnt))
+
+
+def test_a_detector_reads_long_texts_in_parts(learnt_detector: Path) -> None:
+    """The word is found wherever it stands; the scores are those of the worst part."""
+    tagger = load_tagger(str(learnt_detector))
+    quiet = "the dog jumps. " * 40
+    text = f"{quiet}you idiot {quiet}"
+    for long in (text, text.replace(" ", ""), "\u0950" * 500 + " you idiot"):
+        (reading,) = tagger.read([long])
+        assert reading.scores["toxicity"] > 0
+    (reading,) = tagger.read([text])
+    assert "idiot" in [text[span.start : span.end] for span in reading.spans]
+    (alone,) = tagger.read([quiet])
+    assert reading.scores["toxicity"] > alone.scores["toxicity"]
 
 
 def test_what_validation_lacks_is_not_measured(

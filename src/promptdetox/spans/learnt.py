@@ -95,7 +95,7 @@ class LearntTagger:
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """Return the spans of each text, and the probability that each head of labels gives.
 
-        Without heads of labels, ``toxicity`` is the score of the worst span.
+        Without a head of that name, ``toxicity`` is the score of the worst span.
         """
         found = [_Found() for _ in texts]
         pieces: list[_Piece] = []
@@ -190,11 +190,8 @@ class LearntTagger:
         return best
 
     def _finish(self, found: _Found) -> Reading:
-        scores = found.scores
-        if not self._labels:
-            scores = {"toxicity": max((span.score for span in found.spans), default=0.0)}
-        else:
-            scores = {head.name: scores.get(head.name, 0.0) for _, head in self._labels}
+        scores = {head.name: found.scores.get(head.name, 0.0) for _, head in self._labels}
+        scores.setdefault("toxicity", max((span.score for span in found.spans), default=0.0))
         return Reading(tuple(found.spans), scores)
 
 
