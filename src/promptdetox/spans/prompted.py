@@ -25,6 +25,7 @@ from promptdetox.types import Candidate, Decoding, Generator, Prompt, Reading, S
 MODEL = "smollm2-135m-instruct"
 
 _ANY = 1e-6
+_NOTHING = {("none",), ("no",)}
 _SEPARATORS = re.compile(r"""[,;:"“”«»\n\r]+""")
 # Signs that models put around words; not those that mask letters, as in a**.
 _EDGES = " \t'‘’`.!?()[]<>-–—•"
@@ -119,7 +120,7 @@ def find_named(answer: str, text: str) -> list[tuple[int, int]]:
     """Return (start, end) of the words and phrases of a text that an answer names.
 
     Whole words, whatever their case; what the text does not hold is left out, and phrases that
-    overlap are one stretch. ``none`` names nothing. Takes any answer.
+    overlap are one stretch. ``none`` and ``no`` name nothing. Takes any answer.
 
     Args:
         answer: Words and phrases, separated by commas.
@@ -150,7 +151,7 @@ def find_named(answer: str, text: str) -> list[tuple[int, int]]:
 
 def _read_phrases(answer: str) -> list[tuple[str, ...]]:
     phrases = (_keys(item.strip(_EDGES)) for item in _SEPARATORS.split(answer))
-    return [phrase for phrase in dict.fromkeys(phrases) if phrase and phrase != ("none",)]
+    return [phrase for phrase in dict.fromkeys(phrases) if phrase and phrase not in _NOTHING]
 
 
 def _keys(text: str) -> tuple[str, ...]:
