@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench import ROOT, machine
-from calibrate_detector import char_f1, expected_calibration_error
+from calibrate_detector import char_f1, expected_calibration_error, reliability
 from detector_data import ATTRIBUTES, read
 
 from promptdetox.detect import Detector
@@ -182,6 +182,7 @@ def bench_wikipedia(detector: Detector) -> dict[str, Any]:
             sum(d.toxic for d, y in zip(found, labels, strict=True) if y) / sum(labels), 4
         ),
         "calibration_error": round(expected_calibration_error(scores, labels), 4),
+        "reliability": reliability(scores, labels),
         "false_positive_rate_by_term": by_term,
     }
 
@@ -206,6 +207,7 @@ def bench_rtp(detector: Detector) -> dict[str, Any]:
                 "calibration_error": round(
                     expected_calibration_error(*zip(*known, strict=True)), 4
                 ),
+                "reliability": reliability(*zip(*known, strict=True)),
             }
     return {"texts": len(sides), **figures}
 
@@ -298,16 +300,45 @@ PARTS: dict[str, Callable[[Detector], dict[str, Any]]] = {
 }
 
 
+def plot(known: dict[str, Any], name: str) -> None:
+    """Write results/reliability.svg: what share of the texts with a score are toxic."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "reliability"
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(5, 5), layout="constrained")
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
+    curves = {
+        "rtp/dev, soft labels": known["rtp"][name]["toxicity"]["reliability"],
+        "wikipedia_toxicity/test": known["wikipedia"][name]["reliability"],
+    }
+    for label, bins in curves.items():
+        points = [(b["score"], b["label"]) for b in bins]
+        axes.plot(*zip(*points, strict=True), marker="o", label=label)
+    axes.set_xlabel("score of toxicity")
+    axes.set_ylabel("mean label")
+    axes.set_title(name)
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.savefig(ROOT / "results" / "reliability.svg", metadata={"Date": None})
+
+
 def main() -> None:
     """Run the parts that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="default: all")
     parser.add_argument("--detector", default="detect-minilm.v1")
     parser.add_argument("--quick", action="store_true", help="nothing is written")
+    parser.add_argument("--plot", action="store_true", help="only draw results/reliability.svg")
     args = parser.parse_args()
     systems = {name: Detector.from_pretrained(name) for name in (args.detector, "lexicon-en.v1")}
     path = ROOT / "results" / "detector.json"
     known = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if args.plot:
+        plot(known, args.detector)
+        return
     for part in args.part or PARTS:
         figures = {name: PARTS[part](detector) for name, detector in systems.items()}
         print(part, json.dumps(figures), flush=True)

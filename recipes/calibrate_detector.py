@@ -58,19 +58,31 @@ def fit_platt(scores: Sequence[float], labels: Sequence[float]) -> tuple[float, 
     return float(model.coef_[0, 0]), float(model.intercept_[0])
 
 
-def expected_calibration_error(scores: Sequence[float], labels: Sequence[float]) -> float:
-    """Return the mean gap between score and share of labels, in ten bins of equal width.
+def reliability(scores: Sequence[float], labels: Sequence[float]) -> list[dict[str, float]]:
+    """Return mean score, mean label and texts of ten bins of equal width; empty ones are left out.
 
-    Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599
+    Source: DeGroot and Fienberg 1983, https://doi.org/10.2307/2987588
     """
     s, y = np.asarray(scores), np.asarray(labels, dtype=float)
     bins = np.minimum((s * 10).astype(int), 9)
-    gaps = [
-        abs(s[bins == at].mean() - y[bins == at].mean()) * (bins == at).sum()
+    return [
+        {
+            "score": round(float(s[bins == at].mean()), 4),
+            "label": round(float(y[bins == at].mean()), 4),
+            "n": int((bins == at).sum()),
+        }
         for at in range(10)
         if (bins == at).any()
     ]
-    return float(sum(gaps) / len(s))
+
+
+def expected_calibration_error(scores: Sequence[float], labels: Sequence[float]) -> float:
+    """Return the mean gap between score and label over the bins of `reliability`.
+
+    Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599
+    """
+    bins = reliability(scores, labels)
+    return sum(abs(b["score"] - b["label"]) * b["n"] for b in bins) / len(scores)
 
 
 def char_f1(gold: Sequence[Sequence[int]], found: Sequence[Any]) -> float:

@@ -126,6 +126,14 @@ class Detector:
         """
         return [found.toxic for found in self.stream(texts)]
 
+    def find_spans(self, texts: Sequence[str]) -> list[tuple[Span, ...]]:
+        """Return the toxic spans of each text.
+
+        Raises:
+            UsageError: A bare string, or something that is no list of strings, was given.
+        """
+        return [found.spans for found in self.stream(texts)]
+
     def _detect(self, texts: Sequence[str]) -> list[Detection]:
         views = [self._view(text) for text in texts]
         readings = self._tagger.read([view.text for view in views])

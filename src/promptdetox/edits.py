@@ -21,7 +21,7 @@ def diff_words(
         before: A part of the input.
         after: The part of the output that replaces it.
         offset: Where the part begins in the input; added to every position.
-        spans: Toxic spans of the whole input; those that an edit touches give its reason.
+        spans: Toxic spans of the part; those that an edit touches give its reason.
     """
     old, new = list(_WORD.finditer(before)), list(_WORD.finditer(after))
     matcher = SequenceMatcher(None, [m[0] for m in old], [m[0] for m in new], autojunk=False)
@@ -31,7 +31,7 @@ def diff_words(
             continue
         at = old[i1].start() if i1 < len(old) else len(before)
         start, end = (old[i1].start(), old[i2 - 1].end()) if i2 > i1 else (at, at)
-        reasons = [s.reason for s in spans if s.start < offset + end and offset + start < s.end]
+        reasons = [s.reason for s in spans if s.start < end and start < s.end]
         edits.append(
             WordEdit(
                 start=offset + start,

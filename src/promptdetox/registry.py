@@ -47,6 +47,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "rewrite-plain.v1": "promptdetox.prompts.templates:rewrite-plain.v1.toml",
         "rewrite-plain-few.v1": "promptdetox.prompts.templates:rewrite-plain-few.v1.toml",
         "rewrite-tuned.v1": "promptdetox.prompts.templates:rewrite-tuned.v1.toml",
+        "rewrite-marked.v1": "promptdetox.prompts.templates:rewrite-marked.v1.toml",
         "tag-plain.v1": "promptdetox.prompts.templates:tag-plain.v1.toml",
         "tag-plain-few.v1": "promptdetox.prompts.templates:tag-plain-few.v1.toml",
         "paraphrase-plain.v1": "promptdetox.prompts.templates:paraphrase-plain.v1.toml",

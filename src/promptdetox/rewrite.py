@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -202,27 +202,31 @@ class Detoxifier:
             while n_until < len(spans) and spans[n_until].start < part.end:
                 n_until += 1
             if n_until > n_before or not spans:
-                inside, piece = spans[n_before:n_until], text[part.start : part.end]
+                piece = text[part.start : part.end]
+                inside = _within(spans[n_before:n_until], part)
                 jobs.append(_Job(index=index, part=part, text=piece, spans=inside))
         return jobs
 
     def _build_prompts(self, jobs: Sequence[_Job]) -> list[Prompt]:
         if self._demonstrations is None:
-            return [self._builder.build(job.text) for job in jobs]
+            return [self._builder.build(job.text, spans=job.spans) for job in jobs]
         chosen = self._demonstrations.choose([job.text for job in jobs])
         return [
-            self._builder.build(job.text, pairs) for job, pairs in zip(jobs, chosen, strict=True)
+            self._builder.build(job.text, pairs, spans=job.spans)
+            for job, pairs in zip(jobs, chosen, strict=True)
         ]
 
     def _rewrite_parts(self, jobs: Sequence[_Job]) -> Iterator[_Outcome]:
-        unique = list({job.text: job for job in jobs}.values())
+        unique = list({(job.text, job.spans): job for job in jobs}.values())
         prompts = self._build_prompts(unique)
         decoding = [self._bound(job.text) for job in unique]
         answers = self._generator.generate(prompts, decoding=decoding)
-        candidates = {job.text: found for job, found in zip(unique, answers, strict=True)}
+        candidates = {
+            (job.text, job.spans): found for job, found in zip(unique, answers, strict=True)
+        }
         verdicts = self._judge([c for found in candidates.values() for c in found])
         for job in jobs:
-            yield self._choose(job, candidates[job.text], verdicts)
+            yield self._choose(job, candidates[job.text, job.spans], verdicts)
 
     def _bound(self, text: str) -> Decoding:
         """Return how to decode a rewrite of this text.
@@ -268,12 +272,7 @@ class Detoxifier:
     def _refuse(self, job: _Job, reason: str) -> _Outcome:
         if not job.spans or self.config.on_failure == "abstain":
             return _Outcome(job.text, "abstained", reason=reason)
-        offset = job.part.start
-        inside = tuple(
-            Span(max(span.start - offset, 0), min(span.end - offset, len(job.text)))
-            for span in job.spans
-        )
-        return _Outcome(mask_spans(job.text, inside), "masked", reason=reason)
+        return _Outcome(mask_spans(job.text, job.spans), "masked", reason=reason)
 
     def _assemble(
         self,
@@ -330,6 +329,18 @@ def _describe_rest(found: Detection) -> str:
     if found.spans:
         return f"the rewrite still has: {found.spans[0].reason}"
     return f"the rewrite is still toxic: {found.scores.get('toxicity', 1.0):.2f}"
+
+
+def _within(spans: Sequence[Span], part: Part) -> tuple[Span, ...]:
+    """Return the stretches of a part that spans of the whole text cover."""
+    return tuple(
+        replace(
+            span,
+            start=max(span.start, part.start) - part.start,
+            end=min(span.end, part.end) - part.start,
+        )
+        for span in spans
+    )
 
 
 # The status of a text is that of its worst part.

@@ -49,6 +49,7 @@ TEMPLATES = {
     "rewrite-plain.v1": "8393ffb7956493fb",
     "rewrite-plain-few.v1": "72d4d8106a4a6c76",
     "rewrite-tuned.v1": "0eab34e913ccdd98",
+    "rewrite-marked.v1": "90d89850fbe24a4b",
     "tag-plain.v1": "f720f2bfab3da147",
     "tag-plain-few.v1": "ad0667f1077fd1fe",
     "paraphrase-plain.v1": "4ed97f5606a968b1",

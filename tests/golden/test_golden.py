@@ -24,7 +24,7 @@ from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.prompts.builder import PromptBuilder
 from promptdetox.prompts.template import load_template
 from promptdetox.tasks import load_task
-from promptdetox.types import Decoding, Encoder, Generator, Prompt, Scorer, Segment, Tagger
+from promptdetox.types import Decoding, Encoder, Generator, Prompt, Scorer, Segment, Span, Tagger
 
 ROWS: dict[str, dict[str, dict[str, Any]]] = tomllib.loads(
     Path(__file__).with_name("golden.toml").read_text("utf-8")
@@ -237,7 +237,7 @@ def check_template(name: str, row: dict[str, Any], request: pytest.FixtureReques
         count_tokens=engine.count_tokens,
         max_tokens=engine.max_length,
     )
-    prompt = builder.build(row["text"])
+    prompt = builder.build(row["text"], spans=[Span(*span) for span in row.get("spans", ())])
     assert (prompt.text, list(prompt.stop)) == (row["prompt"], row["stop"])
 
 

@@ -12,7 +12,7 @@ from promptdetox.prompts.builder import PromptBuilder
 from promptdetox.prompts.chat import render_chat
 from promptdetox.prompts.demonstrations import NearestDemonstrations, read_pairs
 from promptdetox.prompts.template import load_template, parse_template
-from promptdetox.types import Pair, Prompt
+from promptdetox.types import Pair, Prompt, Span
 
 CHAT = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content | trim }}<|end|>{% endfor %}"
@@ -44,6 +44,22 @@ def test_plain_zero_shot() -> None:
     assert [s.text for s in prompt.segments if s.is_user] == ["shut up, clown"]
     assert prompt.stop == ("\n",)
     assert not prompt.is_chat
+
+
+def test_marks_stand_around_toxic_words() -> None:
+    """They belong to the user's text; other templates have none."""
+    spans = [Span(0, 7), Span(9, 14)]
+    prompt = builder_for("rewrite-marked.v1", chat=None).build("shut up, clown", spans=spans)
+    assert [s.text for s in prompt.segments if s.is_user] == ["[shut up], [clown]"]
+    plain = builder_for("rewrite-tuned.v1", chat=None).build("shut up, clown", spans=spans)
+    assert plain.text == "Toxic: shut up, clown\nNeutral:"
+
+
+@pytest.mark.parametrize("marks", ['["["]', '["\\n", "]"]', "[1, 2]", '["(", ")", "!"]'])
+def test_marks_are_two_strings(marks: str) -> None:
+    """Anything else is an error."""
+    with pytest.raises(ConfigError, match="marks"):
+        parse_template("t.toml", PLAIN + f"marks = {marks}\n".encode())
 
 
 def test_plain_few_shot_has_demonstrations_in_front() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from promptdetox.methods.prompt_tuning import METHOD as PROMPT_TUNING
 from promptdetox.models.catalog import find_model
 from promptdetox.models.listing import describe_models
 from promptdetox.models.tokenizer import PromptTokenizer
+from promptdetox.objectives.rewriting import Rewriting
 from promptdetox.train import train
 from promptdetox.types import Decoding, Prompt, Segment
 
@@ -95,6 +97,24 @@ def test_prompt_tuning_can_begin_as_a_text(tiny_llama: Path) -> None:
     ids = tokenizer.encode_user("fox")
     wanted = [ids[at % len(ids)] for at in range(5)]
     assert attached.prompt_encoder["default"].embedding.weight.equal(table[wanted])
+
+
+def test_marked_words_are_learnt_and_used(recipe: dict[str, Any], tmp_path: Path) -> None:
+    """The detector's spans are marked in most prompts of training, and when the model is used."""
+    rows = [{"text": f"you idiot {at}", "target": f"you fox {at}"} for at in range(40)]
+    data = tmp_path / "pairs.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = TrainConfig(**{**recipe, "data": str(data), "template": "rewrite-marked.v1"})
+    objective = Rewriting(config)
+    shown = [objective.tokenizer.decode(e.prompt) for e in objective.examples.examples]
+    n_marked = sum("[idiot]" in prompt for prompt in shown)
+    assert 20 < n_marked < 40
+    assert sum("[" not in prompt for prompt in shown) == 40 - n_marked
+    detoxifier = Detoxifier.from_pretrained(model=str(train(config)))
+    (prompt,) = detoxifier.build_prompts("no, you idiot")
+    assert prompt.text == "Toxic: no, you [idiot]\nNeutral:"
+    with pytest.raises(ConfigError, match="marks toxic words, and --detector none finds none"):
+        Rewriting(replace(config, detector="none"))
 
 
 def test_faults_come_before_the_model(recipe: dict[str, Any], tmp_path: Path) -> None:

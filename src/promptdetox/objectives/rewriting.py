@@ -5,26 +5,30 @@ Source: design of Logacheva et al. 2022, ParaDetox, https://aclanthology.org/202
 
 from __future__ import annotations
 
+import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from promptdetox.config import TrainConfig
 from promptdetox.detect import Detector, load_tagger
 from promptdetox.engines.transformers import load_network
+from promptdetox.errors import ConfigError
 from promptdetox.models.fit import fit_length
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.prompts.builder import PromptBuilder
 from promptdetox.prompts.template import load_template
 from promptdetox.training.augmenting import check_augmentations, copy_texts
 from promptdetox.training.data import read_rows
-from promptdetox.training.examples import FindToxic, encode_pairs, read_pairs
+from promptdetox.training.examples import FindSpans, encode_pairs, read_pairs
 from promptdetox.training.loss import collate, target_loss
 from promptdetox.training.objective import Card, Examples
 from promptdetox.training.validation import Validation
-from promptdetox.types import Pair
+from promptdetox.types import Pair, Span
 
+# Texts that a model must rewrite without marks: it is used without a detector, too.
+_UNMARKED = 0.2
 _CARD = Card(
     purpose="rewrites toxic English comments so that the meaning stays",
     use="`promptdetox rewrite --model {name}`. Rewrites are suggestions: read them before you "
@@ -55,8 +59,13 @@ class Rewriting:
     def __init__(self, config: TrainConfig) -> None:
         check_augmentations(config)
         template = load_template(config.template or "rewrite-tuned.v1")
-        has_detector = config.detector != "none"
-        find_toxic = Detector.from_pretrained(config.detector).find_toxic if has_detector else None
+        is_judged = config.detector != "none"
+        self._detector = Detector.from_pretrained(config.detector) if is_judged else None
+        if template.marks and self._detector is None:
+            raise ConfigError(
+                f"the template {template.name} marks toxic words, and --detector none finds none: "
+                "name a detector, or another template."
+            )
         self._config = config
         self.network, hf_tokenizer = load_network(config.model or "", threads=config.threads)
         self.is_seq2seq = bool(self.network.config.is_encoder_decoder)
@@ -72,16 +81,16 @@ class Rewriting:
             count_tokens=lambda prompt: len(self.tokenizer.encode(prompt)),
             max_tokens=config.max_length,
         )
-        self.examples = self._read_examples(find_toxic)
-        self._validation = self._open_validation(find_toxic) if config.dev else None
+        self.examples = self._read_examples()
+        self._validation = self._open_validation() if config.dev else None
 
-    def _read_examples(self, find_toxic: FindToxic | None) -> Examples:
+    def _read_examples(self) -> Examples:
         config, found = self._config, Examples()
         pairs = read_pairs(
             read_rows(config.data, config),
             found,
             name=config.data,
-            find_toxic=find_toxic,
+            find_toxic=self._detector.find_toxic if self._detector else None,
             references=config.references,
             target_column=config.target_column,
         )
@@ -100,10 +109,11 @@ class Rewriting:
             is_seq2seq=self.is_seq2seq,
             max_length=fit_length(self.network.config, config),
             finds_copies=config.unlikelihood > 0,
+            spans=self._choose_marked([pair.text for pair in pairs]),
         )
         return found
 
-    def _open_validation(self, find_toxic: FindToxic | None) -> Validation:
+    def _open_validation(self) -> Validation:
         config = self._config
         return Validation(
             read_rows(config.dev or "", config),
@@ -113,9 +123,22 @@ class Rewriting:
             tokenizer=self.tokenizer,
             end_id=self.end_id,
             target_column=config.target_column,
-            find_toxic=find_toxic,
+            find_toxic=self._detector.find_toxic if self._detector else None,
+            find_spans=self._find_spans(),
             is_seq2seq=self.is_seq2seq,
         )
+
+    def _find_spans(self) -> FindSpans | None:
+        has_marks = self._detector is not None and self.builder.template.marks
+        return self._detector.find_spans if self._detector and has_marks else None
+
+    def _choose_marked(self, texts: Sequence[str]) -> list[tuple[Span, ...]] | None:
+        """Return what is marked in each text: its spans, and in every fifth text nothing."""
+        find = self._find_spans()
+        if find is None:
+            return None
+        chance = random.Random(f"{self._config.seed} marks")
+        return [spans if chance.random() > _UNMARKED else () for spans in find(texts)]
 
     @property
     def n_validated(self) -> int:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from promptdetox.errors import ConfigError
 from promptdetox.prompts.chat import mark, render_chat, split_marks
 from promptdetox.prompts.template import Template
-from promptdetox.types import Generator, Pair, Prompt, Segment
+from promptdetox.types import Generator, Pair, Prompt, Segment, Span
 
 # Everything that str.splitlines takes for a line end.
 _LINE_ENDS = re.compile("[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]+")
@@ -63,7 +63,13 @@ class PromptBuilder:
             max_tokens=generator.max_length - room,
         )
 
-    def build(self, text: str, demonstrations: Sequence[Pair] | None = None) -> Prompt:
+    def build(
+        self,
+        text: str,
+        demonstrations: Sequence[Pair] | None = None,
+        *,
+        spans: Sequence[Span] = (),
+    ) -> Prompt:
         """Return the prompt for a text.
 
         If it is too long, demonstrations are dropped, the first first; the text never is.
@@ -71,7 +77,10 @@ class PromptBuilder:
         Args:
             text: What to rewrite.
             demonstrations: Chosen for this text, the most telling last; None for the template's.
+            spans: Toxic stretches of the text, sorted; they are marked if the template has marks.
         """
+        if self.template.marks:
+            text = _mark(text, spans, self.template.marks)
         pairs = list(self.template.demonstrations if demonstrations is None else demonstrations)
         is_static = demonstrations is None
         prompt = self._assemble(text, pairs, is_static=is_static)
@@ -127,3 +136,11 @@ class PromptBuilder:
                 "plain template, such as rewrite-plain-few.v1."
             )
         return pieces
+
+
+def _mark(text: str, spans: Sequence[Span], marks: Sequence[str]) -> str:
+    pieces, at = [], 0
+    for span in spans:
+        pieces += [text[at : span.start], marks[0], text[span.start : span.end], marks[1]]
+        at = span.end
+    return "".join([*pieces, text[at:]])

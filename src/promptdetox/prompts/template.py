@@ -36,6 +36,7 @@ class Template:
         query: Plain: the text and the cue, with the slot ``{text}``.
         stop: Strings that end the answer; a line break is one of them.
         demonstrations: Pairs that come with the template.
+        marks: Two strings that are put around each toxic span of the text; empty for none.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Template:
     query: str = ""
     stop: tuple[str, ...] = ("\n",)
     demonstrations: tuple[Pair, ...] = ()
+    marks: tuple[str, ...] = ()
 
     @property
     def instruction(self) -> str:
@@ -93,6 +95,7 @@ def parse_template(name: str, content: bytes) -> Template:
     try:
         table["demonstrations"] = tuple(Pair(**pair) for pair in table.get("demonstrations", ()))
         table["stop"] = tuple(table.get("stop", ("\n",)))
+        table["marks"] = tuple(table.get("marks", ()))
         template = Template(name=name, digest=hashlib.sha256(content).hexdigest(), **table)
     except TypeError as error:
         raise ConfigError(f"the template {name} is incomplete: {error}.") from error
@@ -108,6 +111,11 @@ def _check(template: Template) -> None:
     if template.slot_text.count(_SLOT) != 1:
         key = "user" if template.kind == "chat" else "query"
         raise ConfigError(f"{where} must have the slot {{text}} exactly once in {key!r}.")
+    if len(template.marks) not in (0, 2) or any("\n" in mark for mark in template.marks):
+        raise ConfigError(
+            f"{where} has {list(template.marks)!r} in marks: expected two strings, without a line "
+            "break, to put around each toxic word."
+        )
     if "\n" not in template.stop:
         raise ConfigError(
             f"{where} must have '\\n' in stop: texts go in and come out line by line."
@@ -125,6 +133,7 @@ def _check_strings(template: Template, where: str) -> None:
     for key, values in (
         *((key, [getattr(template, key)]) for key in ("kind", "system", "user", "header", "query")),
         ("stop", template.stop),
+        ("marks", template.marks),
         ("demonstrations", pairs),
     ):
         wrong = [value for value in values if not isinstance(value, str)]

@@ -14,9 +14,10 @@ from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.prompts.builder import PromptBuilder
 from promptdetox.records.rows import targets_of, to_json
 from promptdetox.training.objective import IGNORED, Examples, describe_counts
-from promptdetox.types import Pair, Record
+from promptdetox.types import Pair, Record, Span
 
 FindToxic: TypeAlias = Callable[[Sequence[str]], Sequence[bool]]
+FindSpans: TypeAlias = Callable[[Sequence[str]], Sequence[tuple[Span, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ def encode_pairs(
     is_seq2seq: bool,
     max_length: int,
     finds_copies: bool = False,
+    spans: Sequence[Sequence[Span]] | None = None,
 ) -> None:
     """Add the pairs as token ids.
 
@@ -109,13 +111,14 @@ def encode_pairs(
         is_seq2seq: The target begins a sequence of its own.
         max_length: Tokens that an example may have.
         finds_copies: Examples get their ``copies``.
+        spans: Toxic stretches of each text, for a template that marks them.
 
     Raises:
         DataError: Every pair is longer.
     """
     examples = []
-    for pair in pairs:
-        prompt = tokenizer.encode(builder.build(pair.text))
+    for pair, inside in zip(pairs, spans or [()] * len(pairs), strict=True):
+        prompt = tokenizer.encode(builder.build(pair.text, spans=inside))
         answer = tokenizer.encode_user(pair.target if is_seq2seq else f" {pair.target}")
         target = (*answer, end_id)
         source = tokenizer.encode_user(pair.text if is_seq2seq else f" {pair.text}")

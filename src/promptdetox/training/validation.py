@@ -13,7 +13,7 @@ from promptdetox.methods.peft_adapter import generate
 from promptdetox.models.tokenizer import PromptTokenizer
 from promptdetox.prompts.builder import PromptBuilder
 from promptdetox.records.rows import targets_of
-from promptdetox.training.examples import FindToxic
+from promptdetox.training.examples import FindSpans, FindToxic
 from promptdetox.types import Record
 
 _BATCH_SIZE = 50
@@ -31,6 +31,7 @@ class Validation:
         end_id: Ends an answer.
         target_column: Column of the targets; None: targets, or target.
         find_toxic: Says what is not neutral; None takes everything for neutral.
+        find_spans: Finds what a template marks; None for one without marks.
         is_seq2seq: Kind of the network.
 
     Raises:
@@ -48,6 +49,7 @@ class Validation:
         tokenizer: PromptTokenizer,
         end_id: int,
         find_toxic: FindToxic | None,
+        find_spans: FindSpans | None,
         is_seq2seq: bool,
     ) -> None:
         rows = [(r.text or "", r.row.as_dict()) for r in islice(records, n)]
@@ -56,7 +58,11 @@ class Validation:
         self._references = [targets_of(row, target_column) for _, row in rows]
         if not any(self._references):
             raise DataError(f"{name}: no row to validate on has a target.")
-        self._prompts = [builder.build(text) for text in self._texts]
+        spans = find_spans(self._texts) if find_spans else [()] * self.n
+        self._prompts = [
+            builder.build(text, spans=inside)
+            for text, inside in zip(self._texts, spans, strict=True)
+        ]
         self._tokenizer, self._end_id = tokenizer, end_id
         self._find_toxic, self._is_seq2seq = find_toxic, is_seq2seq
         self._chrf = registry.resolve("scorer", "chrf")()
