@@ -100,7 +100,7 @@ def test_prompt_tuning_can_begin_as_a_text(tiny_llama: Path) -> None:
 
 
 def test_marked_words_are_learnt_and_used(recipe: dict[str, Any], tmp_path: Path) -> None:
-    """The detector's spans are marked in most prompts of training, and when the model is used."""
+    """The detector's spans are marked in half of the prompts of training, and when the model is used."""
     rows = [{"text": f"you idiot {at}", "target": f"you fox {at}"} for at in range(40)]
     data = tmp_path / "pairs.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -108,7 +108,7 @@ def test_marked_words_are_learnt_and_used(recipe: dict[str, Any], tmp_path: Path
     objective = Rewriting(config)
     shown = [objective.tokenizer.decode(e.prompt) for e in objective.examples.examples]
     n_marked = sum("[idiot]" in prompt for prompt in shown)
-    assert 20 < n_marked < 40
+    assert 10 < n_marked < 30
     assert sum("[" not in prompt for prompt in shown) == 40 - n_marked
     detoxifier = Detoxifier.from_pretrained(model=str(train(config)))
     (prompt,) = detoxifier.build_prompts("no, you idiot")

@@ -28,7 +28,7 @@ from promptdetox.training.validation import Validation
 from promptdetox.types import Pair, Span
 
 # Texts that a model must rewrite without marks: it is used without a detector, too.
-_UNMARKED = 0.2
+_UNMARKED = 0.5
 _CARD = Card(
     purpose="rewrites toxic English comments so that the meaning stays",
     use="`promptdetox rewrite --model {name}`. Rewrites are suggestions: read them before you "
@@ -133,7 +133,7 @@ class Rewriting:
         return self._detector.find_spans if self._detector and has_marks else None
 
     def _choose_marked(self, texts: Sequence[str]) -> list[tuple[Span, ...]] | None:
-        """Return what is marked in each text: its spans, and in every fifth text nothing."""
+        """Return what is marked in each text: its spans, and in half of the texts nothing."""
         find = self._find_spans()
         if find is None:
             return None
