@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(f"{name}: {word} {model.requirement}, checksum holds\n")
     for name in models_in_use():
         begun = time.perf_counter()
-        built = build_model(find_model(name))
+        built = build_model(find_model(name, is_rewriter=False))
         seconds = time.perf_counter() - begun
         sys.stdout.write(f"{name}: ready after {seconds:.1f} s at {built.path}\n")
     return 0

@@ -119,14 +119,6 @@ def sigmoid(x: float) -> float:
     return float(1 / (1 + np.exp(-x)))
 
 
-def find_learnt(name: str) -> Path | None:
-    """Return the folder of what ``train`` left under a name: shipped, or a path; None if none."""
-    for folder in (shipped_folder() / name, Path(name).expanduser()):
-        if (folder / LEARNT_FILE).is_file():
-            return folder
-    return None
-
-
 def load_learnt(folder: Path | str, *, threads: int | None = None) -> LearntEncoder:
     """Return what ``train --task classify``, ``tag`` or ``detect`` left.
 
@@ -137,7 +129,8 @@ def load_learnt(folder: Path | str, *, threads: int | None = None) -> LearntEnco
     Raises:
         ModelError: It is no such folder, is damaged, or its base model is another one.
     """
-    folder = find_learnt(str(folder)) or Path(folder)
+    shipped = shipped_folder() / folder
+    folder = shipped if (shipped / LEARNT_FILE).is_file() else Path(folder).expanduser()
     learnt = read_json(folder / LEARNT_FILE)
     if "heads" not in learnt:
         raise ModelError(

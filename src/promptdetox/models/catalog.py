@@ -125,17 +125,18 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def find_model(name: str) -> ModelSource:
+def find_model(name: str, *, is_rewriter: bool = True) -> ModelSource:
     """Return the base weights that a name stands for.
 
     Args:
         name: A packaged model (``smollm2-135m-instruct``), a folder, a GGUF file, or a hub id
             (``owner/model``; needs ``promptdetox[hub]`` and is the only case that may use the
             network).
+        is_rewriter: What was learnt must be to rewrite; False takes detectors too.
 
     Raises:
         ModelError: The package or folder is not there, or the hub cannot be reached.
-        ConfigError: No such name; the message has the nearest one.
+        ConfigError: No such name, the message has the nearest one; or no rewriter.
     """
     catalog = read_catalog()
     if name in catalog:
@@ -143,7 +144,7 @@ def find_model(name: str) -> ModelSource:
     path = Path(name).expanduser()
     for folder in (shipped_folder() / name, path):
         if (folder / LEARNT_FILE).is_file():
-            return _find_learnt(name, folder)
+            return _find_learnt(name, folder, is_rewriter=is_rewriter)
     if path.is_dir() or (path.is_file() and path.suffix == ".gguf"):
         inside = sorted(path.glob("*.gguf")) if path.is_dir() else []
         if inside and not list(path.glob("*.safetensors")):
@@ -198,8 +199,9 @@ def shipped_folder() -> Path:
 
 
 def models_in_use() -> list[str]:
-    """Return what the default settings need: a decoder and an encoder."""
-    return [RewriteConfig().model, RewriteConfig().encoder]
+    """Return what the default settings need: a decoder, an encoder and, if learnt, a detector."""
+    config = RewriteConfig()
+    return [config.model, config.encoder, *({config.detector} & set(shipped_models()))]
 
 
 def shipped_models() -> list[str]:
@@ -220,16 +222,17 @@ def _find_packaged(model: PackagedModel) -> ModelSource:
     )
 
 
-def _find_learnt(name: str, folder: Path) -> ModelSource:
+def _find_learnt(name: str, folder: Path, *, is_rewriter: bool) -> ModelSource:
     learnt = read_json(folder / LEARNT_FILE)
-    if "heads" in learnt:
+    if "heads" in learnt and is_rewriter:
         raise ConfigError(
-            f"{name} was trained to {learnt.get('task')}, not to rewrite: give a tagger to "
+            f"{name} was trained to {learnt.get('task')}, not to rewrite: give it to "
             "--detector; in Python both are read by promptdetox.engines.learnt.load_learnt."
         )
     try:
         base = find_model(learnt["base"])
-        template, sha256 = learnt["template"], learnt["base_sha256"]
+        template = None if "heads" in learnt else learnt["template"]
+        sha256 = learnt["base_sha256"]
         adapter_sha256 = learnt["adapter_sha256"]
     except (KeyError, TypeError) as error:
         raise ModelError(
