@@ -15,7 +15,7 @@ PACKAGE = Path(promptdetox.__file__).parent
 LAYERS = [
     ["types", "errors"],
     ["registry", "config"],
-    ["records", "segment", "edits", "normalize", "offsets", "tasks", "windows"],
+    ["records", "segment", "edits", "normalize", "tasks", "utf16", "windows"],
     ["models"],
     ["prompts"],
     ["engines", "spans", "scorers", "augment", "methods", "training"],

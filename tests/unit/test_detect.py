@@ -18,7 +18,7 @@ from promptdetox.cli import main
 from promptdetox.config import DetectConfig, load_detection
 from promptdetox.detect import Detector
 from promptdetox.errors import ConfigError, DataError, UsageError
-from promptdetox.offsets import to_utf16
+from promptdetox.utf16 import to_utf16
 from promptdetox.rewrite import Detoxifier
 from promptdetox.show import render_detection
 from promptdetox.thresholds import find_threshold
