@@ -6,7 +6,8 @@
 Each source teaches only the heads that it has labels for:
 
 - toxic_spans: spans; its posts are toxic. 700 rows are held out, to choose on.
-- paradetox: texts are toxic, their nearest targets are neutral and have no span.
+- paradetox: texts are toxic, their nearest targets are neutral and have no span; where one or two
+  words of a text are in no target, those are its spans.
 - rtp: seven attributes of the Perspective API, as probabilities.
 - davidson, sbic, hatexplain: toxic, hateful. Of davidson, which has many texts that are rude and
   not hateful, only a part.
@@ -20,20 +21,23 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import ROOT
 from make_contrast import make_rows
 from sacrebleu.metrics import CHRF
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 DATA = ROOT.parent / "shared" / "data"
 OUT = ROOT / "runs" / "detector"
 N_HELD_OUT = 700
 N_DAVIDSON = 6000
 N_CONTRAST = 6000
+MAX_REMOVED = 2
 ATTRIBUTES = (
     "toxicity",
     "severe_toxicity",
@@ -65,10 +69,26 @@ def read_pairs(part: str) -> Iterator[dict[str, Any]]:
     """Yield each toxic text of ParaDetox, and the nearest of its targets."""
     chrf = CHRF()
     for row in read(f"paradetox/{part}.jsonl"):
-        yield {"id": f"{row['id']}-text", "text": row["text"], "toxicity": 1}
+        spans = find_removed(row["text"], row["targets"])
+        marked = {"spans": spans} if spans else {}
+        yield {"id": f"{row['id']}-text", "text": row["text"], **marked, "toxicity": 1}
         target = max(row["targets"], key=lambda t: chrf.sentence_score(t, [row["text"]]).score)
         neutral = {"text": target, "spans": [], "toxicity": 0, "hateful": 0}
         yield {"id": f"{row['id']}-target", **neutral}
+
+
+def find_removed(text: str, targets: Sequence[str]) -> list[list[int]]:
+    """Return where a text has words that no target keeps, if they are few: what was toxic in it.
+
+    Function words, which go with the word that they belong to, do not count.
+    """
+    kept = {word for target in targets for word in re.findall(r"\w+", target.lower())}
+    removed = [
+        m
+        for m in re.finditer(r"\w+", text)
+        if m[0].lower() not in kept and m[0].lower() not in ENGLISH_STOP_WORDS and len(m[0]) > 2
+    ]
+    return [[m.start(), m.end()] for m in removed] if len(removed) <= MAX_REMOVED else []
 
 
 def read_prompts(part: str) -> Iterator[dict[str, Any]]:
@@ -87,9 +107,8 @@ def read_labels(name: str, part: str, limit: int | None = None) -> list[dict[str
     rows.sort(key=lambda row: kinds[row["label"], row["hateful"]])
     found = []
     for row in rows[:limit]:
-        spans = {} if row["label"] else {"spans": []}
         labels = {"toxicity": row["label"], "hateful": row["hateful"]}
-        found.append({"id": row["id"], "text": row["text"], **spans, **labels})
+        found.append({"id": row["id"], "text": row["text"], **labels})
     return found
 
 

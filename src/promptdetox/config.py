@@ -66,10 +66,7 @@ class DetectConfig:
             name = name.strip() if equals else "toxicity"
             if name not in CATEGORIES:
                 raise unknown_name("category in --threshold", name, CATEGORIES)
-            try:
-                number = float(value)
-            except ValueError:
-                number = math.nan
+            number = _number(value)
             if not 0 < number <= 1:
                 raise ConfigError(
                     f"--threshold {item!r}: expected a number above 0 and up to 1, or NAME=NUMBER."
@@ -159,6 +156,9 @@ class TrainConfig:
     labels: tuple[str, ...] = ("label",)
     """Classify, detect: columns to learn, one head each. Numbers of 0 to 1 are probabilities,
     anything else the names of classes; a row without a value teaches that head nothing."""
+
+    weights: tuple[str, ...] = ()
+    """Classify, tag, detect: how much a column's loss counts, NAME=NUMBER; default: 1 each."""
 
     method: str = "lora"
     """How it is learnt: a registered tuning method."""
@@ -304,10 +304,23 @@ class TrainConfig:
             raise ConfigError(f"--max-length is {self.max_length}: expected 8 or more.")
         if self.patience and self.dev is None:
             raise ConfigError("--patience counts validations: give --dev, or leave it out.")
+        self.column_weights  # noqa: B018  # raises if one is wrong
         for name in ("labels", "augment"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise ConfigError(f"{flag_of(name)} has the same name twice: {', '.join(values)}.")
+
+    @property
+    def column_weights(self) -> dict[str, float]:
+        """Column -> how much its loss counts, as given."""
+        found = {}
+        for item in self.weights:
+            name, equals, value = item.rpartition("=")
+            number = _number(value)
+            if not (equals and name.strip() and 0 < number < math.inf):
+                raise ConfigError(f"--weights {item!r}: expected NAME=NUMBER, above 0.")
+            found[name.strip()] = number
+        return found
 
     @property
     def resume_digest(self) -> str:
@@ -340,6 +353,14 @@ _AT_LEAST_1 = {
     "adversarial_steps",
     "threads",
 }
+
+
+def _number(value: str) -> float:
+    """Return a number, or not-a-number for what is none."""
+    try:
+        return float(value)
+    except ValueError:
+        return math.nan
 
 
 def flag_of(name: str) -> str:

@@ -18,11 +18,11 @@ from promptdetox.cli import main
 from promptdetox.config import DetectConfig, load_detection
 from promptdetox.detect import Detector
 from promptdetox.errors import ConfigError, DataError, UsageError
-from promptdetox.utf16 import to_utf16
 from promptdetox.rewrite import Detoxifier
 from promptdetox.show import render_detection
 from promptdetox.thresholds import find_threshold
 from promptdetox.types import Detection, Reading, Span
+from promptdetox.utf16 import to_utf16
 
 
 class FakeTagger:

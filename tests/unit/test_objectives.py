@@ -507,6 +507,24 @@ def test_a_detector_reads_long_texts_in_parts(learnt_detector: Path) -> None:
     assert reading.scores["toxicity"] > alone.scores["toxicity"]
 
 
+def test_weights_shift_the_loss(tiny_bert: Path, tmp_path: Path) -> None:
+    """A column with three times the weight of the other has three quarters of the loss."""
+    data = write(tmp_path / "d.jsonl", MIXED)
+
+    def parts(**more: Any) -> list[float]:
+        torch.manual_seed(0)
+        found = Labelling(config_for("detect", data, tiny_bert, **more))
+        network = found.finish(found.network)
+        sums, _ = found.loss(network.eval(), found.collate(found.examples.examples))
+        return [float(each) for each in sums.detach()]
+
+    plain, weighted = parts(), parts(weights=("spans=3",))
+    assert weighted == pytest.approx([plain[0] * 1.5, plain[1] * 0.5])
+    for wrong, message in (("span=2", "did you mean 'spans'"), ("spans", "expected NAME=NUMBER")):
+        with pytest.raises(ConfigError, match=message):
+            Labelling(config_for("detect", data, tiny_bert, weights=(wrong,)))
+
+
 def test_what_validation_lacks_is_not_measured(
     tiny_bert: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

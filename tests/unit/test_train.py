@@ -100,7 +100,7 @@ def test_prompt_tuning_can_begin_as_a_text(tiny_llama: Path) -> None:
 
 
 def test_marked_words_are_learnt_and_used(recipe: dict[str, Any], tmp_path: Path) -> None:
-    """The detector's spans are marked in half of the prompts of training, and when the model is used."""
+    """Spans are marked in half of the prompts that are learnt, and in those of the model."""
     rows = [{"text": f"you idiot {at}", "target": f"you fox {at}"} for at in range(40)]
     data = tmp_path / "pairs.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))

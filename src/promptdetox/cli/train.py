@@ -28,6 +28,7 @@ _HELP = {
     "text_column": "column of the text",
     "target_column": "rewrite: column of the targets (default: targets, or target)",
     "labels": "classify, detect: columns to learn (default: label)",
+    "weights": "how much a column's loss counts, NAME=N,... (default: 1 each)",
     "method": "tuning method",
     "template": "prompt template: a name or a TOML file (default: rewrite-tuned.v1)",
     "detector": "leaves out targets in which it finds something; none keeps all",

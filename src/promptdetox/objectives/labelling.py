@@ -21,7 +21,7 @@ import torch
 
 from promptdetox.config import TrainConfig
 from promptdetox.detect import load_tagger
-from promptdetox.errors import ConfigError, DataError
+from promptdetox.errors import ConfigError, DataError, unknown_name
 from promptdetox.models.fit import fit_length
 from promptdetox.models.heads import describe_heads
 from promptdetox.objectives.columns.column import Column, RowError
@@ -77,6 +77,7 @@ class Labelling:
     def __init__(self, config: TrainConfig) -> None:
         self._config = config
         self._columns = _columns_of(config)
+        self._weights = _weights_of(self._columns, config)
         self.card = _join_cards(self._columns)
         self._has_places = any(column.has_places for column in self._columns)
         check_augmentations(config, keeps_spans=self._has_places)
@@ -246,13 +247,14 @@ class Labelling:
         return {**tensors, "labels": labels}
 
     def loss(self, network: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Return each head's sum of cross-entropies, natural log, and how many they are."""
+        """Return each head's weighted sum of cross-entropies, natural log, and their number."""
         outputs = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
         parts = [
             column.loss(output, labels, smoothing=self._config.label_smoothing)
             for column, output, labels in zip(self._columns, outputs, batch["labels"], strict=True)
         ]
-        return torch.stack([part[0] for part in parts]), torch.stack([part[1] for part in parts])
+        sums = [part[0] * weight for part, weight in zip(parts, self._weights, strict=True)]
+        return torch.stack(sums), torch.stack([part[1] for part in parts])
 
     def measure(self, network: Any) -> dict[str, float]:
         """Return the figures of each column, and ``score``, the mean of the columns' scores.
@@ -290,6 +292,16 @@ def _columns_of(config: TrainConfig) -> list[Column]:
             )
         columns += [LabelColumn(label) for label in config.labels]
     return columns
+
+
+def _weights_of(columns: Sequence[Column], config: TrainConfig) -> list[float]:
+    """Return how much each column counts; their mean is 1."""
+    names = [column.name for column in columns]
+    for name in config.column_weights:
+        if name not in names:
+            raise unknown_name("column in --weights", name, names)
+    given = [config.column_weights.get(name, 1.0) for name in names]
+    return [weight * len(given) / sum(given) for weight in given]
 
 
 def _join_cards(columns: Sequence[Column]) -> Card:
