@@ -16,13 +16,17 @@ from typing import Any, Literal
 from promptdetox.errors import ConfigError, FileError, unknown_name
 from promptdetox.types import CATEGORIES
 
+LEXICON = "lexicon-en.v1"
+DEFAULT_DETECTOR = "detect-minilm.v1"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DetectConfig:
     """How `detect` works. Each field is also a flag of the command line."""
 
-    detector: str = "lexicon-en.v1"
-    """What finds toxic words: a registered tagger, a shipped or learnt one; none finds nothing."""
+    detector: str | None = None
+    """What finds toxic words: a registered tagger, a shipped or learnt one; none finds nothing.
+    Default: detect-minilm.v1."""
 
     lexicon: str | None = None
     """Your own word list (.txt, .tsv, .csv, .json), used instead of the detector."""
@@ -56,6 +60,11 @@ class DetectConfig:
             )
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"--threads is {self.threads}: expected 1 or more.")
+
+    @property
+    def detector_name(self) -> str:
+        """The detector, or the default one."""
+        return self.detector or DEFAULT_DETECTOR
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -127,6 +136,12 @@ class RewriteConfig(DetectConfig):
             if value < least:
                 raise ConfigError(f"{flag_of(name)} is {value}: expected {least} or more.")
 
+    @property
+    def detector_name(self) -> str:
+        """The detector, or the default one: with the fake engine one that needs no weights."""
+        by_default = LEXICON if self.engine == "fake" else DEFAULT_DETECTOR
+        return self.detector or by_default
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -166,7 +181,7 @@ class TrainConfig:
     template: str | None = None
     """Prompt template: a registered name or a TOML file; default: rewrite-tuned.v1."""
 
-    detector: str = "lexicon-en.v1"
+    detector: str = LEXICON
     """Leaves out targets in which it finds something, and judges validation; none: neither."""
 
     references: Literal["all", "nearest"] = "all"

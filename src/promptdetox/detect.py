@@ -69,7 +69,7 @@ class Detector:
 
         Args:
             detector: A registered tagger, a shipped detector, or a folder that ``train`` left;
-                default: that of `DetectConfig`.
+                default: detect-minilm.v1.
             settings: Fields of `DetectConfig`.
 
         Raises:
@@ -95,7 +95,7 @@ class Detector:
             load_lexicon,
         )
 
-        tagger = load_tagger(config.detector, lexicon=config.lexicon, threads=config.threads)
+        tagger = load_tagger(config.detector_name, lexicon=config.lexicon, threads=config.threads)
         allow = [load_allowed(), *([load_lexicon(Path(config.allow))] if config.allow else [])]
         deny = load_lexicon(Path(config.deny)) if config.deny else None
         lexicon = tagger if isinstance(tagger, LexiconTagger) else load_default()

@@ -161,7 +161,7 @@ def score_labelled(
     found = Detector.from_config(config).detect(texts)
     if category not in found[0].scores:
         raise ConfigError(
-            f"{config.detector} does not score {category}: expected one of "
+            f"{config.detector_name} does not score {category}: expected one of "
             f"{', '.join(found[0].scores) or 'nothing'}."
         )
     return [detection.scores[category] for detection in found], labels

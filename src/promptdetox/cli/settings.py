@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from promptdetox.config import (
+    DEFAULT_DETECTOR,
     DetectConfig,
     RewriteConfig,
     flag_of,
@@ -18,7 +19,8 @@ from promptdetox.config import (
 )
 
 _DETECT_HELP = {
-    "detector": "what finds toxic words: a name, or a folder that train left",
+    "detector": "what finds toxic words: a name, or a folder that train left (default: "
+    f"{DEFAULT_DETECTOR})",
     "lexicon": "your own word list (.txt .tsv .csv .json), instead of the detector",
     "threshold": "score from which a text is toxic: N, or NAME=N,... (default: the detector's own)",
     "allow": "your own list of terms that are no insult here: names, places, reclaimed words",
@@ -28,7 +30,8 @@ _DETECT_HELP = {
 }
 _HELP = {
     **_DETECT_HELP,
-    "detector": "what finds toxic words: a name, or a folder; none rewrites everything",
+    "detector": "what finds toxic words: a name, or a folder; none rewrites everything (default: "
+    f"{DEFAULT_DETECTOR})",
     "model": "shipped or packaged model, folder, GGUF file or hub id",
     "adapter": "folder of a LoRA adapter to merge into the model",
     "engine": "ctranslate2, transformers or fake",

@@ -201,7 +201,7 @@ def shipped_folder() -> Path:
 def models_in_use() -> list[str]:
     """Return what the default settings need: a decoder, an encoder and, if learnt, a detector."""
     config = RewriteConfig()
-    return [config.model, config.encoder, *({config.detector} & set(shipped_models()))]
+    return [config.model, config.encoder, *({config.detector_name} & set(shipped_models()))]
 
 
 def shipped_models() -> list[str]:

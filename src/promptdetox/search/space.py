@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from promptdetox import registry
 from promptdetox.config import TrainConfig, load_recipe
+from promptdetox.detect import is_learnt
 from promptdetox.errors import ConfigError, FileError, unknown_name
-from promptdetox.models.catalog import LEARNT_FILE
 from promptdetox.prompts.template import load_template
 from promptdetox.tasks import load_task
 
@@ -156,7 +156,7 @@ def load_search(path: Path, *, output: Path) -> SearchRecipe:
 def _check_names(config: TrainConfig) -> None:
     load_task(config.task)
     registry.locate("method", config.method)
-    if not Path(config.detector, LEARNT_FILE).is_file():
+    if not is_learnt(config.detector):
         registry.locate("tagger", config.detector)
     if config.template is not None:
         load_template(config.template)
