@@ -67,10 +67,24 @@ class RewriteJob(Job):
     has_details: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class DetectJob(Job):
+    """A job of detection.
+
+    Attributes:
+        prefix: Put before the names of the added columns.
+    """
+
+    prefix: str = ""
+
+
 class _Walk(Protocol[_Result]):
     """What a job runs: texts in, one result each, in order."""
 
     digest: str
+
+    @property
+    def thresholds(self) -> Mapping[str, float]: ...
 
     def stream(self, texts: Iterable[str]) -> Iterator[_Result]: ...
 
@@ -99,7 +113,7 @@ def rewrite_job(job: RewriteJob, config: RewriteConfig) -> Mapping[str, int]:
     )
 
 
-def detect_job(job: Job, config: DetectConfig) -> Mapping[str, int]:
+def detect_job(job: DetectJob, config: DetectConfig) -> Mapping[str, int]:
     """Write what is toxic in a whole input; return how many texts are toxic, hateful, clean.
 
     JSONL (the default, whatever is read) has the columns ``toxic``, ``hateful``, ``scores`` and
@@ -118,13 +132,19 @@ def detect_job(job: Job, config: DetectConfig) -> Mapping[str, int]:
     is_flat = format_ != "jsonl"
     columns = (*_DECISIONS, *(_SCORES if is_flat else ("scores",)), "spans")
     types = {**dict.fromkeys(_SCORES, "double"), **dict.fromkeys(_DECISIONS, "bool")}
-    writer = RecordWriter(job.target, format=format_, columns=columns, types=types)
+    spell = _flat_values if is_flat else describe_detection
+    writer = RecordWriter(
+        job.target,
+        format=format_,
+        columns=tuple(f"{job.prefix}{name}" for name in columns),
+        types={f"{job.prefix}{name}": kind for name, kind in types.items()},
+    )
     return _run_job(
         job,
         config,
         writer,
         load=lambda: Detector.from_config(config),
-        values=lambda _, found: _flat_values(found) if is_flat else describe_detection(found),
+        values=lambda _, found: {f"{job.prefix}{k}": v for k, v in spell(found).items()},
         outcome=lambda found: "hateful" if found.hateful else "toxic" if found.toxic else "clean",
     )
 
@@ -170,7 +190,7 @@ def _run_job(
         _say_what_is_kept(writer)
         raise
     if isinstance(job.target, Path) and job.target.is_file():  # not beside /dev/null
-        _write_report(job.target, config, walk.digest, counts)
+        _write_report(job.target, config, walk, counts)
     return counts
 
 
@@ -298,13 +318,14 @@ def _say_what_is_kept(writer: RecordWriter) -> None:
 
 
 def _write_report(
-    target: Path, config: DetectConfig, digest: str, counts: Mapping[str, int]
+    target: Path, config: DetectConfig, walk: _Walk[Any], counts: Mapping[str, int]
 ) -> None:
     report = {
         "promptdetox": __version__,
-        "config": asdict(config),
+        "config": {**asdict(config), "detector": config.detector_name},
         "config_digest": config.digest,
-        "digest": digest,
+        "thresholds": dict(walk.thresholds),
+        "digest": walk.digest,
         "n": sum(counts.values()),
         "statuses": dict(counts),
     }

@@ -72,7 +72,7 @@ class DetectConfig:
         found: dict[str, float] = {}
         for item in self.threshold:
             name, equals, value = item.rpartition("=")
-            name = name.strip() if equals else "toxicity"
+            name = name.strip().lower() if equals else "toxicity"
             if name not in CATEGORIES:
                 raise unknown_name("category in --threshold", name, CATEGORIES)
             number = _number(value)
@@ -394,17 +394,22 @@ def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
         FileError: The file cannot be read.
         ConfigError: Not TOML, an unknown key (the nearest is named), or a bad value.
     """
-    return RewriteConfig(**to_tuples(_read_settings(RewriteConfig, path, overrides)))
+    return RewriteConfig(**_spell(_read_settings(RewriteConfig, path, overrides)))
 
 
 def load_detection(path: Path | None, overrides: Mapping[str, Any] | None = None) -> DetectConfig:
     """Return the settings of `detect`, as `load_config` does.
 
+    The file may be one of `rewrite`: what detection does not know is left alone.
+
     Raises:
         FileError: The file cannot be read.
         ConfigError: Not TOML, an unknown key (the nearest is named), or a bad value.
     """
-    return DetectConfig(**to_tuples(_read_settings(DetectConfig, path, overrides)))
+    table = _read_settings(RewriteConfig, path, None)
+    known = {field.name for field in fields(DetectConfig)}
+    table = {name: value for name, value in table.items() if name in known}
+    return DetectConfig(**_spell(table | _read_settings(DetectConfig, None, overrides)))
 
 
 def load_recipe(path: Path | None, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
@@ -419,6 +424,24 @@ def load_recipe(path: Path | None, overrides: Mapping[str, Any] | None = None) -
         if name not in table:
             raise ConfigError(f"{flag_of(name)} is missing: give it, or a recipe that has it.")
     return TrainConfig(**table)
+
+
+def _spell(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of detection with thresholds as flags spell them.
+
+    ``threshold`` may be a number, a string, a list of these, or a table of numbers by category.
+    """
+    value = table.get("threshold")
+    if isinstance(value, Mapping):
+        value = [f"{name}={number}" for name, number in value.items()]
+    elif isinstance(value, str):
+        value = value.split(",")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        value = [value]
+    if isinstance(value, list | tuple):
+        is_number = [isinstance(v, int | float) and not isinstance(v, bool) for v in value]
+        value = tuple(str(v) if n else v for v, n in zip(value, is_number, strict=True))
+    return to_tuples({**table, "threshold": value} if "threshold" in table else table)
 
 
 def to_tuples(table: Mapping[str, Any]) -> dict[str, Any]:

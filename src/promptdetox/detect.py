@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from promptdetox import registry
 from promptdetox.config import DetectConfig, load_detection
-from promptdetox.models.catalog import LEARNT_FILE, shipped_folder
+from promptdetox.errors import ConfigError, ModelError, unknown_name
+from promptdetox.models.catalog import LEARNT_FILE, shipped_folder, shipped_models
+from promptdetox.models.checkpoint import read_json
 from promptdetox.normalize import Normalized, normalize
 from promptdetox.types import CATEGORIES, Detection, Reading, Span, Tagger
 from promptdetox.windows import read_windows
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 # Stands in the place of a term that is allowed.
 _FILLER = "it"
+# Characters on each side of a span that its costs are measured in.
+_AROUND = 300
 
 
 class Detector:
@@ -57,6 +61,7 @@ class Detector:
         self.config = config
         self._tagger, self._allow, self._deny, self._lexicon = tagger, allow, deny, lexicon
         listed = [list_.words for list_ in (lexicon, deny) if list_ is not None]
+        self._is_checked = False
         self._words: frozenset[str] = frozenset().union(*listed)
         self.thresholds: Mapping[str, float] = {**tagger.thresholds, **config.thresholds}
         lists = [list_.digest for list_ in (*allow, deny, lexicon) if list_ is not None]
@@ -156,20 +161,36 @@ class Detector:
         return _View(normalized, shown)
 
     def _decide(self, view: _View, reading: Reading) -> Detection:
+        self._check_categories(reading.scores)
         reached = {
             name
             for name, threshold in self.thresholds.items()
             if reading.scores.get(name, 0.0) >= threshold
         }
-        spans = [self._place(view, span) for span in reading.spans]
         return Detection(
             text=view.normalized.original,
             scores=_in_order(reading.scores),
-            spans=tuple(spans),
+            spans=tuple(self._place(view, span) for span in reading.spans) if reached else (),
             toxic=bool(reached - {"hateful"}),
             hateful="hateful" in reached,
             digest=self.digest,
         )
+
+    def _check_categories(self, scores: Mapping[str, float]) -> None:
+        """Refuse a threshold that can never be reached, as nothing has that score.
+
+        Raises:
+            ConfigError: There is one.
+        """
+        if self._is_checked:
+            return
+        for name in self.config.thresholds:
+            if name not in scores:
+                raise ConfigError(
+                    f"--threshold {name}: {self.config.detector_name} does not score it; expected "
+                    f"one of {', '.join(_in_order(scores)) or 'nothing'}."
+                )
+        self._is_checked = True
 
     def _place(self, view: _View, span: Span) -> Span:
         """Return the span in the original, with its reasons."""
@@ -183,23 +204,48 @@ class Detector:
         return Span(start, end, span.score, "; ".join(dict.fromkeys(reasons)))
 
     def _explain(self, views: Sequence[_View], found: Sequence[Detection]) -> list[Detection]:
-        """Add to each span what it costs: the scores of the text without it (occlusion).
+        """Add to each span what it costs: the scores of its surroundings with and without it.
 
-        Source: Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901; for words, Li et al. 2016,
-        https://arxiv.org/abs/1612.08220.
+        Other spans are left out of both, as each of two insults is enough, and neither would cost
+        anything beside the other; at most `_AROUND` characters stay on each side.
+
+        Source: occlusion, Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901; for words, Li et
+        al. 2016, https://arxiv.org/abs/1612.08220.
         """
-        places, without = [], []
-        for index, detection in enumerate(found):
-            for at, span in enumerate(detection.spans):
-                places.append((index, at))
-                without.append(detection.text[: span.start] + detection.text[span.end :])
-        readings = self._tagger.read([self._view(text).text for text in without])
+        places = [(index, at) for index, d in enumerate(found) for at in range(len(d.spans))]
+        parts = [_around(found[index].text, found[index].spans, at) for index, at in places]
+        texts = [
+            t for before, word, after in parts for t in (before + word + after, before + after)
+        ]
+        readings = iter(self._tagger.read([self._view(text).text for text in texts]))
         spans = [list(detection.spans) for detection in found]
-        for (index, at), reading in zip(places, readings, strict=True):
-            span, scores = spans[index][at], found[index].scores
-            why = _costs(scores, reading.scores)
+        for index, at in places:
+            span = spans[index][at]
+            why = _costs(next(readings).scores, next(readings).scores)
             spans[index][at] = replace(span, reason="; ".join(filter(None, [span.reason, why])))
         return [replace(d, spans=tuple(s)) for d, s in zip(found, spans, strict=True)]
+
+
+def _around(text: str, spans: Sequence[Span], at: int) -> tuple[str, str, str]:
+    """Return what stands before, in and after a span, without the other spans."""
+    span = spans[at]
+    begin, end = max(0, span.start - _AROUND), min(len(text), span.end + _AROUND)
+    first, last = at, at + 1
+    while first > 0 and spans[first - 1].end > begin:
+        first -= 1
+    while last < len(spans) and spans[last].start < end:
+        last += 1
+    before = _cut_out(text, begin, span.start, spans[first:at])
+    return before, text[span.start : span.end], _cut_out(text, span.end, end, spans[at + 1 : last])
+
+
+def _cut_out(text: str, start: int, end: int, spans: Sequence[Span]) -> str:
+    """Return ``text[start:end]`` without spans that lie in it, or reach into it."""
+    pieces, at = [], start
+    for span in spans:
+        pieces.append(text[at : span.start])
+        at = span.end
+    return "".join([*pieces, text[at:end]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,28 +263,28 @@ def _in_order(scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def _with_denied(reading: Reading, denied: Reading) -> Reading:
-    """Return a reading with the terms of a deny-list."""
+    """Return a reading with the terms of a deny-list, which are toxic whatever they score."""
     spans = [
-        replace(span, reason=span.reason.replace("lexicon:", "deny-list:", 1))
+        replace(span, score=1.0, reason=span.reason.replace("lexicon:", "deny-list:", 1))
         for span in denied.spans
     ]
     kept = [s for s in reading.spans if not any(s.start < d.end and d.start < s.end for d in spans)]
-    scores = dict(reading.scores)
+    scores = {**reading.scores, "toxicity": 1.0}
     for name, score in denied.scores.items():
-        if score:
-            scores[name] = max(scores.get(name, 0.0), score)
+        if score and name != "toxicity":
+            scores[name] = 1.0
     return Reading(tuple(sorted([*kept, *spans], key=lambda span: span.start)), scores)
 
 
 def _costs(before: Mapping[str, float], after: Mapping[str, float]) -> str:
-    """Return what goes away without a span, as a phrase: the category that loses most first."""
+    """Return the scores with and without a span as a phrase, what loses most first."""
     kinds = [name for name in before if name not in ("toxicity", "severe_toxicity", "hateful")]
     lost = {name: before[name] - after.get(name, 0.0) for name in kinds}
     worst = max(lost, key=lambda name: lost[name], default=None)
     phrases = [worst.replace("_", " ")] if worst is not None and lost[worst] > 0.05 else []
     if "toxicity" in before:
         phrases.append(
-            f"toxicity {before['toxicity']:.2f}, without it {after.get('toxicity', 0.0):.2f}"
+            f"toxicity {before['toxicity']:.2f} with it, {after.get('toxicity', 0.0):.2f} without"
         )
     return ": ".join(phrases)
 
@@ -263,11 +309,19 @@ def load_tagger(name: str, *, lexicon: str | None = None, threads: int | None = 
 
         custom: Tagger = load_lexicon(Path(lexicon))
         return custom
-    if name not in registry.names("tagger") and is_learnt(name):
+    registered = registry.names("tagger")
+    if name not in registered and is_learnt(name):
         from promptdetox.spans.learnt import load_folder
 
         learnt: Tagger = load_folder(name, threads=threads)
         return learnt
+    if name not in registered and Path(name).is_dir():
+        raise ModelError(
+            f"{name} holds no detector: expected {LEARNT_FILE}, which `promptdetox train --task "
+            "detect` writes."
+        )
+    if name not in registered:
+        raise unknown_name("detector", name, [*shipped_detectors(), *registered])
     tagger: Tagger = registry.resolve("tagger", name)()
     return tagger
 
@@ -275,6 +329,15 @@ def load_tagger(name: str, *, lexicon: str | None = None, threads: int | None = 
 def is_learnt(name: str) -> bool:
     """Tell whether a name is that of something learnt: shipped, or a folder."""
     return any((folder / LEARNT_FILE).is_file() for folder in (shipped_folder() / name, Path(name)))
+
+
+def shipped_detectors() -> list[str]:
+    """Return the names of the learnt detectors that come with this package."""
+    return [
+        name
+        for name in shipped_models()
+        if "heads" in read_json(shipped_folder() / name / LEARNT_FILE)
+    ]
 
 
 def mask_spans(text: str, spans: tuple[Span, ...]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -102,6 +102,11 @@ class Detoxifier:
             detector.digest if detector else "",
         ]
         self.digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Category -> score from which a text is rewritten; empty without a detector."""
+        return self._detector.thresholds if self._detector else {}
 
     @classmethod
     def from_pretrained(cls, model: str | None = None, **settings: Any) -> Detoxifier:

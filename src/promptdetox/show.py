@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, TextIO
 
 from promptdetox.apply import Job, pair_records, read_job
@@ -27,11 +28,17 @@ def show_job(job: Job, config: DetectConfig, out: TextIO) -> None:
     """
     from rich.console import Console
 
+    if isinstance(out, TextIOWrapper):
+        out.reconfigure(encoding="utf-8", errors="replace")
     console = Console(file=out, highlight=False, soft_wrap=True)
     is_plain = console.color_system is None
     detector = Detector.from_config(config)
     for _, found in pair_records(detector, read_job(job)):
-        console.print(render_detection(found, is_plain=is_plain))
+        shown = render_detection(found, is_plain=is_plain)
+        if is_plain:  # rich ends the program where a pipe is closed, with an exit code of its own
+            out.write(shown.plain + "\n")
+        else:
+            console.print(shown)
 
 
 def render_detection(found: Detection, *, is_plain: bool = False) -> Text:

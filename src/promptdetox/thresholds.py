@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promptdetox.config import DetectConfig
 from promptdetox.detect import Detector
 from promptdetox.errors import ConfigError, DataError
 from promptdetox.records import read_records
 
-if TYPE_CHECKING:
-    from promptdetox.types import FloatArray
-
-_TRUE, _FALSE = ("1", "1.0", "true", "yes", "toxic"), ("0", "0.0", "false", "no", "neutral")
-_N_BOOTSTRAP = 1000
+_TRUE, _FALSE = (
+    ("1", "1.0", "true", "yes", "toxic"),
+    ("0", "0.0", "false", "no", "neutral", "clean"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,9 @@ class OperatingPoint:
     Attributes:
         threshold: Score from which a text is called toxic. Range: 0..1.
         recall: Share of the toxic texts that are found. Higher is better.
-        recall_interval: 95 %, by bootstrap.
+        recall_interval: 95 % (Wilson 1927).
         false_positive_rate: Share of the other texts that are called toxic. Lower is better.
-        false_positive_interval: 95 %, by bootstrap.
+        false_positive_interval: 95 % (Wilson 1927).
         precision: Share of the texts called toxic that are. Higher is better.
         f1: Of precision and recall.
         n_toxic: Toxic texts.
@@ -109,13 +109,12 @@ def find_threshold(
     )
 
 
-def _interval(hits: FloatArray | Any) -> tuple[float, float]:
-    """Return the 95 % interval of a share, by bootstrap (Efron 1979)."""
-    import numpy as np
-
-    draws = np.random.default_rng(0).binomial(len(hits), float(hits.mean()), _N_BOOTSTRAP)
-    low, high = np.quantile(draws / len(hits), [0.025, 0.975])
-    return float(low), float(high)
+def _interval(hits: Any) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson 1927), which a share of 0 or 1 has too."""
+    n, share, z = len(hits), float(hits.mean()), 1.96
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def score_labelled(
@@ -129,7 +128,7 @@ def score_labelled(
     """Return (scores, labels) of a labelled file.
 
     Args:
-        path: With a column of labels: 1 or 0, true or false, yes or no, toxic or neutral.
+        path: With a column of labels: 1 or 0, true or false, yes or no, toxic or clean.
         config: Of the detector.
         category: Which score.
         label_column: Name of the column.
@@ -152,7 +151,7 @@ def score_labelled(
         if value not in (*_TRUE, *_FALSE):
             raise DataError(
                 f"{path}, line {record.line}: the label is {row[label_column]!r}; expected 1 or "
-                "0, true or false, yes or no, toxic or neutral."
+                "0, true or false, yes or no, toxic or clean."
             )
         texts.append(record.text or "")
         labels.append(value in _TRUE)

@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from disguises import CLEAN_LOOKALIKES, THREATS
-from promptdetox.apply import Job, detect_job
-from promptdetox.cli import main
+from promptdetox.apply import DetectJob, detect_job
+from promptdetox.cli import build_parser, main
+from promptdetox.cli.settings import resolve_detection
 from promptdetox.config import DetectConfig, load_detection
 from promptdetox.detect import Detector
-from promptdetox.errors import ConfigError, DataError, UsageError
+from promptdetox.errors import ConfigError, DataError, ModelError, UsageError
 from promptdetox.rewrite import Detoxifier
 from promptdetox.show import render_detection
 from promptdetox.thresholds import find_threshold
@@ -112,6 +113,86 @@ def test_allowed_terms_are_hidden_and_denied_ones_found(tmp_path: Path) -> None:
     assert denied.spans[0].reason == "deny-list: spoon (moderators, 3 May)"
 
 
+def test_deny_terms_may_hold_signs(tmp_path: Path) -> None:
+    """Terms with signs are found as they stand; the column's name is no term."""
+    deny = tmp_path / "deny.csv"
+    deny.write_text("word\nC++\nU.S.\nsilly goose\n", "utf-8")
+    found = Detector.from_pretrained("lexicon-en.v1", deny=str(deny)).detect(
+        ["C++ code", "C code", "the U.S. today", "in a word", "a silly  goose, egg"]
+    )
+    assert [words_of(d) for d in found] == [["C++"], [], ["U.S."], [], ["silly  goose"]]
+    assert found[0].scores["toxicity"] == found[0].spans[0].score == 1.0
+    (tmp_path / "broken.csv").write_text('"spoon,1\n')
+    with pytest.raises(DataError, match="broken"):
+        Detector.from_pretrained("lexicon-en.v1", deny=str(tmp_path / "broken.csv"))
+
+
+def test_a_threshold_that_nothing_reaches_is_refused() -> None:
+    """A category that the detector does not score cannot decide."""
+    detector = Detector.from_pretrained("lexicon-en.v1", threshold=("severe_toxicity=0.5",))
+    with pytest.raises(ConfigError, match="does not score it; expected one of tox"):
+        detector.detect(["hello"])
+
+
+@pytest.mark.parametrize(
+    "value", [0.7, "0.7", "TOXICITY=0.7", ["toxicity=0.7"], {"toxicity": 0.7}, (0.7,)]
+)
+def test_thresholds_may_be_spelt_in_many_ways(value: Any) -> None:
+    """A number, a string, a list and a table mean the same."""
+    assert load_detection(None, {"threshold": value}).thresholds == {"toxicity": 0.7}
+
+
+def test_flags_add_up_and_files_are_shared(tmp_path: Path) -> None:
+    """A flag given twice counts twice; the settings of rewrite serve detect too."""
+    settings = tmp_path / "s.toml"
+    settings.write_text('model = "x"\ndetector = "lexicon-en.v1"\n[threshold]\ninsult = 0.9\n')
+    config = load_detection(settings)
+    assert (config.detector, config.thresholds) == ("lexicon-en.v1", {"insult": 0.9})
+    args = build_parser().parse_args(
+        ["detect", "--threshold", "0.9", "--threshold", "insult=0.1,threat=0.2", "x"]
+    )
+    assert resolve_detection(args).thresholds == {"toxicity": 0.9, "insult": 0.1, "threat": 0.2}
+
+
+def test_clean_and_empty_texts_have_no_spans() -> None:
+    """A span below the threshold is none, and white space is not read."""
+    (found,) = detector_for(threshold=("0.9",)).detect(["bad cat sat"])
+    assert (found.toxic, found.spans) == (False, ())
+
+
+def test_costs_are_those_of_one_span() -> None:
+    """Two insults do not hide each other's cost, and a long text is not read for each."""
+    (found,) = detector_for(explain=True).detect(["bad x bad y"])
+    assert [s.reason.rpartition(": ")[2] for s in found.spans] == [
+        "toxicity 0.33 with it, 0.00 without"
+    ] * 2
+    begun = time.process_time()
+    (found,) = detector_for(explain=True).detect(["bad x " * 3000])
+    assert len(found.spans) == 3000
+    assert time.process_time() - begun < 5
+
+
+def test_an_added_column_may_be_renamed(tmp_path: Path) -> None:
+    """Labelled files have a column `toxic` already."""
+    source = tmp_path / "in.csv"
+    source.write_text("text,toxic\nyou idiot,1\n")
+    job = DetectJob(texts=None, source=source, target=tmp_path / "o.jsonl", prefix="found_")
+    detect_job(job, DetectConfig(detector="lexicon-en.v1"))
+    row = json.loads((tmp_path / "o.jsonl").read_text())
+    assert (row["toxic"], row["found_toxic"]) == ("1", True)
+    clash = DetectJob(texts=None, source=source, target=tmp_path / "c.jsonl")
+    with pytest.raises(DataError, match="--prefix"):
+        detect_job(clash, DetectConfig(detector="lexicon-en.v1"))
+
+
+def test_unknown_detectors_are_named(tmp_path: Path) -> None:
+    """A misspelt name gets the nearest; a folder without a detector says what it lacks."""
+    with pytest.raises(ConfigError, match=r"did you mean 'detect-minilm.v1'"):
+        Detector.from_pretrained("detect-minilm")
+    with pytest.raises(ModelError, match="holds no detector: expected"):
+        Detector.from_pretrained(str(tmp_path))
+
+
 def test_a_shipped_name_is_no_insult() -> None:
     """Names and places of the shipped allow-list are let through; the word alone is not."""
     name, word = Detector.from_pretrained("lexicon-en.v1").detect(
@@ -180,7 +261,7 @@ def test_a_million_zero_width_characters_take_linear_time() -> None:
 def test_reasons_say_what_a_span_costs() -> None:
     """With --explain each span has the scores of the text without it."""
     (found,) = detector_for(explain=True).detect(["bad cat"])
-    assert found.spans[0].reason == "bad; insult: toxicity 0.50, without it 0.00"
+    assert found.spans[0].reason == "bad; insult: toxicity 0.50 with it, 0.00 without"
     (plain,) = detector_for().detect(["bad cat"])
     assert plain.spans[0].reason == "bad"
 
@@ -234,7 +315,7 @@ def test_files_keep_their_columns(tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_text("id,text\n7,you idiot\n8,hello\n")
     config = DetectConfig(detector="lexicon-en.v1")
-    counts = detect_job(Job(texts=None, source=source, target=tmp_path / "o.jsonl"), config)
+    counts = detect_job(DetectJob(texts=None, source=source, target=tmp_path / "o.jsonl"), config)
     rows = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
     assert counts == {"toxic": 1, "clean": 1}
     assert list(rows[0]) == ["id", "text", "toxic", "hateful", "scores", "spans"]
@@ -246,21 +327,21 @@ def test_files_keep_their_columns(tmp_path: Path) -> None:
     }
     report = json.loads((tmp_path / "o.jsonl.report.json").read_text())
     assert report["statuses"] == {"toxic": 1, "clean": 1}
-    detect_job(Job(texts=None, source=source, target=tmp_path / "o.parquet"), config)
+    detect_job(DetectJob(texts=None, source=source, target=tmp_path / "o.parquet"), config)
     table = pq.read_table(tmp_path / "o.parquet")
     assert str(table.schema.field("toxic").type) == "bool"
     assert str(table.schema.field("hateful_score").type) == "double"
     assert table.column("toxic").to_pylist() == [True, False]
     assert json.loads(table.column("spans")[0].as_py())[0]["start"] == 4
     with pytest.raises(UsageError, match="one column"):
-        detect_job(Job(texts=None, source=source, target=tmp_path / "o.txt"), config)
+        detect_job(DetectJob(texts=None, source=source, target=tmp_path / "o.txt"), config)
 
 
 def test_a_stream_is_jsonl() -> None:
     """A null text is empty, and clean."""
     out = io.BytesIO()
     source = io.BytesIO(b'{"text": null}\n{"text": "you moron"}\n')
-    job = Job(texts=None, source=source, target=out, input_format="jsonl")
+    job = DetectJob(texts=None, source=source, target=out, input_format="jsonl")
     detect_job(job, DetectConfig(detector="lexicon-en.v1"))
     first, second = map(json.loads, out.getvalue().splitlines())
     assert (first["text"], first["toxic"], second["toxic"]) == (None, False, True)

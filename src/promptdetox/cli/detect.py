@@ -31,7 +31,17 @@ def add_parser(verbs: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add_input(parser, formats=("jsonl", "csv", "tsv", "parquet"))
+    add_input(
+        parser,
+        formats=("jsonl", "csv", "tsv", "parquet"),
+        by_default="by the name of -o, otherwise jsonl",
+    )
+    parser.add_argument(
+        "--prefix",
+        default="",
+        metavar="TEXT",
+        help="put before the names of the added columns, where the input has such names",
+    )
     parser.add_argument(
         "--show", action="store_true", help="for people: the words in colour, scores and reasons"
     )
@@ -42,12 +52,12 @@ def add_parser(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb and return the exit code."""
-    from promptdetox.apply import Job, detect_job
+    from promptdetox.apply import DetectJob, detect_job
     from promptdetox.errors import UsageError
     from promptdetox.show import show_job
 
     config = resolve_detection(args)
-    job = Job(**job_of(args, "detect"))
+    job = DetectJob(**job_of(args, "detect"), prefix=args.prefix)
     if args.show:
         if args.output is not None or args.output_format is not None:
             raise UsageError("--show is for people: leave out -o and --output-format, or --show.")

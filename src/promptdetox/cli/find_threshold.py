@@ -15,6 +15,8 @@ from promptdetox.cli.settings import (
     resolve_detection,
 )
 
+_FEW = 100
+
 
 def add_parser(verbs: Any) -> None:
     """Add the verb."""
@@ -37,9 +39,9 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--category", default="toxicity", metavar="NAME", help="default: toxicity")
     bound = parser.add_mutually_exclusive_group()
     bound.add_argument(
-        "--max-false-positives", type=_share, metavar="SHARE", help="of the texts that are clean"
+        "--max-false-positives", type=share, metavar="SHARE", help="of the texts that are clean"
     )
-    bound.add_argument("--min-recall", type=_share, metavar="SHARE", help="of the toxic texts")
+    bound.add_argument("--min-recall", type=share, metavar="SHARE", help="of the toxic texts")
     parser.add_argument("--json", action="store_true", help="JSON instead of words")
     add_detection(parser)
     add_verbosity(parser)
@@ -69,6 +71,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         sys.stdout.write(json.dumps({"category": args.category, **asdict(found)}) + "\n")
         return 0
+    if min(found.n_toxic, found.n_clean) < _FEW:
+        sys.stderr.write(
+            f"promptdetox: few texts: {found.n_toxic} toxic and {found.n_clean} others; with "
+            f"{_FEW} of each the figures begin to hold for new ones\n"
+        )
     low, high = found.recall_interval
     few, many = found.false_positive_interval
     sys.stdout.write(
@@ -80,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _share(value: str) -> float:
+def share(value: str) -> float:
+    """Return a share."""
     number = float(value)
     if not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f"{value}: expected 0 to 1")

@@ -22,12 +22,18 @@ _SUFFIXES = (
 )
 
 
-def add_input(parser: argparse.ArgumentParser, *, formats: tuple[str, ...] = FORMATS) -> None:
+def add_input(
+    parser: argparse.ArgumentParser,
+    *,
+    formats: tuple[str, ...] = FORMATS,
+    by_default: str = "as the input",
+) -> None:
     """Add the flags that say what is read, and where to write.
 
     Args:
         parser: Of a verb.
         formats: That the verb can write.
+        by_default: What it writes, if nothing is said.
     """
     parser.add_argument(
         "input", nargs="*", help="texts, or one file; without any, or with -, standard input"
@@ -36,7 +42,7 @@ def add_input(parser: argparse.ArgumentParser, *, formats: tuple[str, ...] = FOR
     parser.add_argument("--text", action="store_true", help="take the input as text, never a file")
     parser.add_argument("--text-column", default="text", metavar="NAME", help="default: text")
     parser.add_argument("--input-format", choices=FORMATS, help="default: by the file's name")
-    parser.add_argument("--output-format", choices=formats, help="default: as the input")
+    parser.add_argument("--output-format", choices=formats, help=f"default: {by_default}")
     parser.add_argument(
         "--encoding-errors",
         choices=("strict", "replace"),
@@ -77,6 +83,8 @@ def _find_input(args: argparse.Namespace, verb: str) -> tuple[list[str] | None, 
     if given and args.text:
         return given, None
     if not given or given == ["-"]:
+        if sys.stdin is None:  # closed by the caller
+            raise UsageError(f"nothing to {verb}: standard input is closed; give a text or a file.")
         if not given and sys.stdin.isatty():
             raise UsageError(f"nothing to {verb}: give a text, a file or standard input.")
         return None, sys.stdin.buffer
@@ -95,6 +103,8 @@ def _is_file(argument: str) -> bool:
     """Tell whether an argument names a file; one that is missing or a folder is an error."""
     from promptdetox.errors import FileError
 
+    if not argument:
+        return False  # an empty text, not the folder that Path makes of it
     path = Path(argument)
     try:
         is_there, is_folder = path.exists(), path.is_dir()

@@ -83,11 +83,29 @@ def _parsing_of(hint: Any) -> dict[str, Any]:
     if bool in kinds:
         return {"action": "store_const", "const": True}
     if typing.get_origin(hint) is tuple:
-        return {"type": lambda value: tuple(value.split(",")), "metavar": "NAME,..."}
+        # Given twice, both count.
+        return {"type": _split, "action": _Extend, "metavar": "VALUE,..."}
     for kind in (int, float):
         if kind in kinds:
             return {"type": kind, "metavar": "N"}
     return {"metavar": "VALUE"}
+
+
+def _split(value: str) -> tuple[str, ...]:
+    return tuple(value.split(","))
+
+
+class _Extend(argparse.Action):
+    """Joins the values of a flag that is given several times."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, (*(getattr(namespace, self.dest) or ()), *values))
 
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:

@@ -178,5 +178,5 @@ def check_free(
         if column in taken:
             raise DataError(
                 f"cannot write {name}: {where} already has a column "
-                f"{column!r}; choose another name with --output-column."
+                f"{column!r}; choose another name with --output-column, or --prefix of detect."
             )

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Texts whose tokens are held at once.
 _CHUNK = 512
+# Characters of a text that is split before it is encoded.
+_LONG = 4000
 
 
 @dataclass(slots=True)
@@ -109,14 +111,15 @@ class LearntTagger:
 
     def _split(self, texts: Sequence[str]) -> Iterator[_Piece]:
         for at in range(0, len(texts), _CHUNK):
-            short = [(i, t) for i, t in enumerate(texts[at : at + _CHUNK], at) if len(t) <= 4000]
+            some = enumerate(texts[at : at + _CHUNK], at)
+            short = [(index, text) for index, text in some if len(text) <= _LONG and text.strip()]
             encoded = self._encoder.tokenizer.encode_texts([text for _, text in short])
             whole = dict(zip((index for index, _ in short), encoded, strict=True))
             for index, text in enumerate(texts[at : at + _CHUNK], at):
                 ids, offsets = whole.get(index, ((), ()))
                 if ids and len(ids) <= self._encoder.max_length:
                     yield _Piece(index, 0, text, ids, offsets)
-                elif text:
+                elif text.strip():
                     yield from self._split_long(index, text)
 
     def _split_long(self, index: int, text: str) -> Iterator[_Piece]:

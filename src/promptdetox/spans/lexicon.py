@@ -25,6 +25,19 @@ _SCORED_AS = {
     **{name: (name,) for name in CATEGORIES if name not in ("toxicity", "severe_toxicity")},
 }
 _ANY = 1e-6
+# What names columns in a first line.
+_HEADERS = (
+    "term",
+    "word",
+    "words",
+    "phrase",
+    "text",
+    "match",
+    "score",
+    "category",
+    "note",
+    "source",
+)
 _CATEGORIES = tuple(name for name in CATEGORIES if name != "severe_toxicity")
 
 
@@ -44,10 +57,12 @@ class LexiconTagger:
     def __init__(self, terms: Mapping[str, tuple[float, str]]) -> None:
         self._by_first: dict[str, list[tuple[tuple[str, ...], Span]]] = {}
         self._category_of: dict[str, str] = {}
-        signs = [re.escape(term) for term in terms if not _words_of(term)]  # emoji, say
-        self._signs = re.compile("|".join(sorted(signs, reverse=True))) if signs else None
+        signs = [_literal(term) for term in terms if not _is_words(term)]  # emoji, U.S., C++
+        longest_first = "|".join(sorted(signs, key=len, reverse=True))
+        self._signs = re.compile(longest_first, re.IGNORECASE) if signs else None
         for term, (score, category) in terms.items():
-            words = tuple(_key(word) for word in _words_of(term)) or (term,)
+            is_words = _is_words(term)
+            words = tuple(_key(word) for word in _words_of(term)) if is_words else (_key(term),)
             reason = f"lexicon: {term}" + (f" ({category})" if category else "")
             entry = (words, Span(0, 1, score, reason))
             self._category_of[reason] = category
@@ -98,9 +113,9 @@ class LexiconTagger:
         assert self._signs is not None
         found = list(spans)
         for match in self._signs.finditer(text):
-            term = self._by_first[match[0]][0][1]
+            term = self._by_first[_key(match[0])][0][1]
             found.append(Span(match.start(), match.end(), term.score, term.reason))
-        return sorted(found, key=lambda span: span.start)
+        return _without_overlaps(found)
 
     def _find(self, text: str) -> Iterator[Span]:
         free_from = 0
@@ -144,6 +159,27 @@ def _readings(match: re.Match[str]) -> Iterator[tuple[int, int, str]]:
         yield start, start + len(core), _key(core)
     if len(core) > 2 and core[-2] in "'’" and core[-1] in "sS":
         yield start, start + len(core) - 2, _key(core[:-2])
+
+
+def _is_words(term: str) -> bool:
+    """Tell whether a term is made of words with white space between, and nothing else."""
+    return bool(_words_of(term)) and "".join(_words_of(term)) == "".join(term.split())
+
+
+def _literal(term: str) -> str:
+    """Return the pattern of a term with signs in it: no letter may go on where it has one."""
+    begin = r"(?<!\w)" if term[0].isalnum() else ""
+    end = r"(?!\w)" if term[-1].isalnum() else ""
+    return f"{begin}{re.escape(term)}{end}"
+
+
+def _without_overlaps(spans: Sequence[Span]) -> list[Span]:
+    """Return the spans in order; of two that overlap the first, or the longer, stays."""
+    kept: list[Span] = []
+    for span in sorted(spans, key=lambda span: (span.start, -span.end)):
+        if not kept or span.start >= kept[-1].end:
+            kept.append(span)
+    return kept
 
 
 def _key(word: str) -> str:
@@ -205,7 +241,9 @@ def load_lexicon(path: Path) -> LexiconTagger:
 def _parse_table(text: str, separator: str, name: str) -> dict[str, tuple[float, str]]:
     terms: dict[str, tuple[float, str]] = {}
     for number, cells in enumerate(_table_rows(text, separator, name), start=1):
-        if not cells or cells[0].startswith("#") or cells[0].strip() in ("", "term"):
+        if not cells or cells[0].startswith("#") or not cells[0].strip():
+            continue
+        if not terms and all(cell.strip().lower() in _HEADERS for cell in cells):
             continue
         try:
             score = float(cells[1]) if len(cells) > 1 and cells[1].strip() else 1.0
@@ -220,7 +258,7 @@ def _parse_table(text: str, separator: str, name: str) -> dict[str, tuple[float,
 
 
 def _table_rows(text: str, separator: str, name: str) -> Iterator[list[str]]:
-    rows = csv.reader(text.splitlines(), delimiter=separator)
+    rows = csv.reader(text.splitlines(), delimiter=separator, strict=True)
     try:
         yield from rows
     except csv.Error as error:
