@@ -12,6 +12,8 @@ Each source teaches only the heads that it has labels for:
 - davidson, sbic, hatexplain: toxic, hateful. Of davidson, which has many texts that are rude and
   not hateful, only a part.
 - contrast: our own, see contrast.toml.
+- joined: several clean texts of the above in a row, half of them with a toxic one among them. The
+  posts with spans are long and toxic, all else is short: without these, length is taken for a sign.
 
 Only the training parts are read, and the development parts for dev.jsonl; see the data's README.
 """
@@ -37,6 +39,9 @@ OUT = ROOT / "runs" / "detector"
 N_HELD_OUT = 700
 N_DAVIDSON = 6000
 N_CONTRAST = 6000
+N_JOINED = 10_000
+# Score of every attribute below which a text of rtp is clean.
+MILD = 0.25
 MAX_REMOVED = 2
 ATTRIBUTES = (
     "toxicity",
@@ -120,6 +125,37 @@ def read_contrast(n: int) -> Iterator[dict[str, Any]]:
         yield {"id": f"contrast-{row['id']}", "text": row["text"], **spans, **labels}
 
 
+def join_texts(rows: Sequence[dict[str, Any]], n: int) -> Iterator[dict[str, Any]]:
+    """Yield long texts, clean and toxic in turn, made of clean ones and at most one toxic one."""
+    chance = random.Random(1)
+    clean = [row for row in rows if _is_clean(row)]
+    toxic = [row for row in rows if row.get("spans") and row["toxicity"] == 1]
+    for at in range(n):
+        parts = chance.sample(clean, chance.randint(2, 9))
+        spans: list[list[int]] = []
+        if at % 2:
+            worst = chance.choice(toxic)
+            parts.insert(chance.randint(0, len(parts)), worst)
+            begin = sum(len(p["text"].strip()) + 1 for p in parts[: parts.index(worst)])
+            lead = len(worst["text"]) - len(worst["text"].lstrip())
+            spans = [[begin + start - lead, begin + end - lead] for start, end in worst["spans"]]
+        text = " ".join(part["text"].strip() for part in parts)
+        yield {
+            "id": f"joined-{at}",
+            "text": text,
+            "spans": [span for span in spans if 0 <= span[0] < span[1] <= len(text)],
+            "toxicity": at % 2,
+            **({} if at % 2 else {"hateful": 0}),
+        }
+
+
+def _is_clean(row: dict[str, Any]) -> bool:
+    is_neutral = row.get("spans") == [] and row.get("toxicity") == 0
+    scores = [row.get(name) for name in ATTRIBUTES]
+    is_mild = None not in scores and max(scores) < MILD
+    return (is_neutral or is_mild) and not row.get("hateful")
+
+
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write rows in an order of chance, each with its toxicity as a probability."""
     random.Random(0).shuffle(rows)
@@ -151,12 +187,14 @@ def main() -> None:
     ]
     if not args.no_contrast:
         train += read_contrast(N_CONTRAST)
+    train += join_texts(train, N_JOINED)
     dev = [
         *held_out,
         *read_pairs("dev"),
         *read_prompts("dev"),
         *(row for name in ("1-davidson", *sets) for row in read_labels(name, "dev")),
     ]
+    dev += join_texts(dev, N_JOINED // 10)
     write(args.output / "train.jsonl", train)
     write(args.output / "dev.jsonl", dev)
 

@@ -17,7 +17,7 @@ from promptdetox.errors import ConfigError, FileError, unknown_name
 from promptdetox.types import CATEGORIES
 
 LEXICON = "lexicon-en.v1"
-DEFAULT_DETECTOR = "detect-minilm.v1"
+DEFAULT_DETECTOR = LEXICON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class DetectConfig:
 
     detector: str | None = None
     """What finds toxic words: a registered tagger, a shipped or learnt one; none finds nothing.
-    Default: detect-minilm.v1."""
+    Default: lexicon-en.v1."""
 
     lexicon: str | None = None
     """Your own word list (.txt, .tsv, .csv, .json), used instead of the detector."""
