@@ -34,6 +34,8 @@ from make_contrast import make_rows
 from sacrebleu.metrics import CHRF
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
+from promptdetox.types import CATEGORIES
+
 DATA = ROOT.parent / "shared" / "data"
 OUT = ROOT / "runs" / "detector"
 N_HELD_OUT = 700
@@ -43,15 +45,7 @@ N_JOINED = 10_000
 # Score of every attribute below which a text of rtp is clean.
 MILD = 0.25
 MAX_REMOVED = 2
-ATTRIBUTES = (
-    "toxicity",
-    "severe_toxicity",
-    "identity_attack",
-    "insult",
-    "profanity",
-    "threat",
-    "sexually_explicit",
-)
+ATTRIBUTES = tuple(name for name in CATEGORIES if name != "hateful")
 
 
 def read(name: str) -> list[dict[str, Any]]:

@@ -43,15 +43,12 @@ class DetectConfig:
     """Your own list of terms that are always toxic here."""
 
     explain: bool = False
-    """Say what each span costs: the scores without it. One more reading for each span."""
+    """Say what each span costs: the scores with it and without. Two more readings a span."""
 
     threads: int | None = None
     """Workers, one thread each; default: one a core."""
 
     def __post_init__(self) -> None:
-        self._check()
-
-    def _check(self) -> None:
         _check_types(self)
         self.thresholds  # noqa: B018  # raises if one is wrong
         if self.detector == "none" and self.lexicon is not None:
@@ -130,7 +127,7 @@ class RewriteConfig(DetectConfig):
     """Without an acceptable rewrite: mask the toxic words, or give the text back as it is."""
 
     def __post_init__(self) -> None:
-        self._check()
+        super().__post_init__()
         for name, least in (("n_candidates", 1), ("n_demonstrations", 0), ("max_new_tokens", 1)):
             value = getattr(self, name)
             if value < least:

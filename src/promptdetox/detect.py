@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +74,7 @@ class Detector:
 
         Args:
             detector: A registered tagger, a shipped detector, or a folder that ``train`` left;
-                default: detect-minilm.v1.
+                default: that of `DetectConfig`.
             settings: Fields of `DetectConfig`.
 
         Raises:
@@ -148,16 +148,13 @@ class Detector:
             if denied is not None and denied[index].spans:
                 reading = _with_denied(reading, denied[index])
             found.append(self._decide(view, reading))
-        return self._explain(views, found) if self.config.explain else found
+        return self._explain(found) if self.config.explain else found
 
     def _view(self, text: str) -> _View:
         normalized = normalize(text, words=self._words)
         shown = normalized.text
         for allowed in self._allow:
-            for span in allowed.tag([shown])[0]:
-                # As long as the term, so that offsets hold.
-                filler = _FILLER.ljust(span.end - span.start)[: span.end - span.start]
-                shown = shown[: span.start] + filler + shown[span.end :]
+            shown = _replace_spans(shown, allowed.tag([shown])[0], _fill)
         return _View(normalized, shown)
 
     def _decide(self, view: _View, reading: Reading) -> Detection:
@@ -203,7 +200,7 @@ class Detector:
             reasons.append(f"reads as {read!r}")
         return Span(start, end, span.score, "; ".join(dict.fromkeys(reasons)))
 
-    def _explain(self, views: Sequence[_View], found: Sequence[Detection]) -> list[Detection]:
+    def _explain(self, found: Sequence[Detection]) -> list[Detection]:
         """Add to each span what it costs: the scores of its surroundings with and without it.
 
         Other spans are left out of both, as each of two insults is enough, and neither would cost
@@ -268,7 +265,12 @@ def _with_denied(reading: Reading, denied: Reading) -> Reading:
         replace(span, score=1.0, reason=span.reason.replace("lexicon:", "deny-list:", 1))
         for span in denied.spans
     ]
-    kept = [s for s in reading.spans if not any(s.start < d.end and d.start < s.end for d in spans)]
+    kept, at = [], 0
+    for span in reading.spans:
+        while at < len(spans) and spans[at].end <= span.start:
+            at += 1
+        if at == len(spans) or spans[at].start >= span.end:
+            kept.append(span)
     scores = {**reading.scores, "toxicity": 1.0}
     for name, score in denied.scores.items():
         if score and name != "toxicity":
@@ -340,11 +342,23 @@ def shipped_detectors() -> list[str]:
     ]
 
 
-def mask_spans(text: str, spans: tuple[Span, ...]) -> str:
+def mask_spans(text: str, spans: Sequence[Span]) -> str:
     """Return the text with each character of the spans but white space replaced by ``*``."""
+    return _replace_spans(text, spans, _star)
+
+
+def _replace_spans(text: str, spans: Sequence[Span], change: Callable[[str], str]) -> str:
     pieces, at = [], 0
     for span in spans:
-        word = text[span.start : span.end]
-        pieces += [text[at : span.start], "".join(c if c.isspace() else "*" for c in word)]
+        pieces += [text[at : span.start], change(text[span.start : span.end])]
         at = span.end
     return "".join([*pieces, text[at:]])
+
+
+def _star(words: str) -> str:
+    return "".join(char if char.isspace() else "*" for char in words)
+
+
+def _fill(words: str) -> str:
+    """Return the filler, as long as the words, so that offsets hold."""
+    return _FILLER.ljust(len(words))[: len(words)]

@@ -87,13 +87,7 @@ class Detoxifier:
         self._demonstrations = demonstrations
         # The answer to a text that fills the model would fill it too.
         self._max_room = min(config.max_new_tokens, generator.max_length // 3)
-        self._builder = PromptBuilder(
-            template,
-            chat_template=generator.chat_template,
-            special_tokens=generator.special_tokens,
-            count_tokens=generator.count_tokens,
-            max_tokens=generator.max_length - self._max_room,
-        )
+        self._builder = PromptBuilder.for_generator(template, generator, room=self._max_room)
         self._scorers: list[Scorer] | None = None
         parts = [
             config.digest,

@@ -21,6 +21,7 @@ from promptdetox.detect import Detector
 from promptdetox.errors import ConfigError, DataError, ModelError, UsageError
 from promptdetox.rewrite import Detoxifier
 from promptdetox.show import render_detection
+from promptdetox.spans.lexicon import LexiconTagger
 from promptdetox.thresholds import find_threshold
 from promptdetox.types import Detection, Reading, Span
 from promptdetox.utf16 import to_utf16
@@ -125,6 +126,30 @@ def test_deny_terms_may_hold_signs(tmp_path: Path) -> None:
     (tmp_path / "broken.csv").write_text('"spoon,1\n')
     with pytest.raises(DataError, match="broken"):
         Detector.from_pretrained("lexicon-en.v1", deny=str(tmp_path / "broken.csv"))
+
+
+def test_signs_match_in_any_case() -> None:
+    """Letters that equal another but for case, as the long s does, find the term too."""
+    tagger = LexiconTagger({"u.s.": (1.0, "a"), "u.s.s.": (0.5, "b")})
+    spans = tagger.tag(["U.\u017f. and u.s.s."])[0]
+    assert [(span.start, span.end, span.score) for span in spans] == [(0, 4, 1.0), (9, 15, 0.5)]
+
+
+def test_many_listed_terms_take_linear_time(tmp_path: Path) -> None:
+    """Neither hidden nor denied terms cost more than the text is long."""
+    deny = tmp_path / "deny.txt"
+    deny.write_text("spoon\n")
+    detector = Detector.from_pretrained("lexicon-en.v1", deny=str(deny))
+
+    def seconds(n: int) -> float:
+        begun = time.process_time()
+        (found,) = detector.detect(["Peacock spoon idiot " * n])
+        assert len(found.spans) == 2 * n
+        return time.process_time() - begun
+
+    seconds(100)
+    quarter = min(seconds(5_000) for _ in range(2))
+    assert seconds(20_000) < 8 * quarter + 0.2
 
 
 def test_a_threshold_that_nothing_reaches_is_refused() -> None:

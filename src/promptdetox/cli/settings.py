@@ -25,7 +25,7 @@ _DETECT_HELP = {
     "threshold": "score from which a text is toxic: N, or NAME=N,... (default: the detector's own)",
     "allow": "your own list of terms that are no insult here: names, places, reclaimed words",
     "deny": "your own list of terms that are always toxic here",
-    "explain": "say what each span costs: the scores without it",
+    "explain": "say what each span costs: the scores with it and without",
     "threads": "workers, one thread each (default: one a core)",
 }
 _HELP = {

@@ -120,29 +120,21 @@ class LearntTagger:
                 if ids and len(ids) <= self._encoder.max_length:
                     yield _Piece(index, 0, text, ids, offsets)
                 elif text.strip():
-                    yield from self._split_long(index, text)
+                    yield from self._split_long(index, text, split_text(text))
 
-    def _split_long(self, index: int, text: str) -> Iterator[_Piece]:
-        parts = split_text(text)
+    def _split_long(self, index: int, text: str, parts: Sequence[Part]) -> Iterator[_Piece]:
+        """Yield the parts of a text; one of many rare signs that does not fit is halved."""
         for at in range(0, len(parts), _CHUNK):
             some = parts[at : at + _CHUNK]
-            for part in self._fit(text, some):
-                piece = text[part.start : part.end]
-                ids, offsets = self._encoder.tokenizer.encode_text(piece)
-                yield _Piece(index, part.start, piece, ids, offsets)
-
-    def _fit(self, text: str, parts: Sequence[Part]) -> Iterator[Part]:
-        """Yield parts that fit the model; a part of many rare signs is halved."""
-        for part in parts:
-            waiting = [part]
-            while waiting:
-                first = waiting.pop()
-                ids, _ = self._encoder.tokenizer.encode_text(text[first.start : first.end])
-                if len(ids) <= self._encoder.max_length or first.end - first.start == 1:
-                    yield first
+            pieces = [text[part.start : part.end] for part in some]
+            encoded = self._encoder.tokenizer.encode_texts(pieces)
+            for part, piece, (ids, offsets) in zip(some, pieces, encoded, strict=True):
+                if len(ids) <= self._encoder.max_length or len(piece) == 1:
+                    yield _Piece(index, part.start, piece, ids, offsets)
                 else:
-                    middle = (first.start + first.end) // 2
-                    waiting += [Part(middle, first.end), Part(first.start, middle)]
+                    middle = (part.start + part.end) // 2
+                    halves = [Part(part.start, middle), Part(middle, part.end)]
+                    yield from self._split_long(index, text, halves)
 
     def _read_pieces(self, pieces: Sequence[_Piece], found: Sequence[_Found]) -> None:
         read: list[tuple[Span, ...]] = [()] * len(pieces)

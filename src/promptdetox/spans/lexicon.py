@@ -57,16 +57,21 @@ class LexiconTagger:
     def __init__(self, terms: Mapping[str, tuple[float, str]]) -> None:
         self._by_first: dict[str, list[tuple[tuple[str, ...], Span]]] = {}
         self._category_of: dict[str, str] = {}
-        signs = [_literal(term) for term in terms if not _is_words(term)]  # emoji, U.S., C++
-        longest_first = "|".join(sorted(signs, key=len, reverse=True))
-        self._signs = re.compile(longest_first, re.IGNORECASE) if signs else None
+        signs: list[tuple[str, Span]] = []  # emoji, U.S., C++
         for term, (score, category) in terms.items():
-            is_words = _is_words(term)
-            words = tuple(_key(word) for word in _words_of(term)) if is_words else (_key(term),)
             reason = f"lexicon: {term}" + (f" ({category})" if category else "")
-            entry = (words, Span(0, 1, score, reason))
             self._category_of[reason] = category
-            self._by_first.setdefault(words[0], []).append(entry)
+            found = Span(0, 1, score, reason)
+            if _is_words(term):
+                words = tuple(_key(word) for word in _words_of(term))
+                self._by_first.setdefault(words[0], []).append((words, found))
+            else:
+                signs.append((term, found))
+        signs.sort(key=lambda entry: -len(entry[0]))
+        # The number of the group that matched says which term it was.
+        groups = "|".join(f"({_literal(term)})" for term, _ in signs)
+        self._signs = re.compile(groups, re.IGNORECASE) if signs else None
+        self._sign_spans = [found for _, found in signs]
         for entries in self._by_first.values():
             entries.sort(key=lambda entry: -len(entry[0]))
         self._n = len(terms)
@@ -113,7 +118,7 @@ class LexiconTagger:
         assert self._signs is not None
         found = list(spans)
         for match in self._signs.finditer(text):
-            term = self._by_first[_key(match[0])][0][1]
+            term = self._sign_spans[(match.lastindex or 1) - 1]
             found.append(Span(match.start(), match.end(), term.score, term.reason))
         return _without_overlaps(found)
 
