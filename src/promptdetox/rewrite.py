@@ -188,8 +188,8 @@ class Detoxifier:
         return self._detector.detect(texts)
 
     def _plan(self, index: int, text: str, found: Detection) -> list[_Job]:
-        """Return the parts of a toxic text that need a rewrite: those with a span, or all."""
-        if not found.toxic:
+        """Return the parts of a text that need a rewrite: those with a span, or all."""
+        if found.is_clean:
             return []
         spans = found.spans
         jobs = []
@@ -256,7 +256,7 @@ class Detoxifier:
                 verdicts.setdefault((candidate.text, False), why)
         if self._detector is not None:
             for found in self._detector.detect(texts):
-                if found.toxic:
+                if not found.is_clean:
                     verdicts.setdefault((found.text, True), _describe_rest(found))
         return verdicts
 
@@ -313,7 +313,7 @@ class Detoxifier:
         if self._detector is None or is_whole or any(o.status == "abstained" for o in outcomes):
             return outcomes
         (left,) = self._detector.detect([_join(text, plan, outcomes)])
-        if not left.toxic:
+        if left.is_clean:
             return outcomes
         return [self._refuse(job, _describe_rest(left)) for job in plan]
 
@@ -327,7 +327,9 @@ def _describe_rest(found: Detection) -> str:
     """Return why a rewrite is still toxic."""
     if found.spans:
         return f"the rewrite still has: {found.spans[0].reason}"
-    return f"the rewrite is still toxic: {found.scores.get('toxicity', 1.0):.2f}"
+    name = "toxic" if found.toxic else "hateful"
+    score = found.scores.get("toxicity" if found.toxic else "hateful", 1.0)
+    return f"the rewrite is still {name}: {score:.2f}"
 
 
 def _within(spans: Sequence[Span], part: Part) -> tuple[Span, ...]:

@@ -53,7 +53,7 @@ def render_detection(found: Detection, *, is_plain: bool = False) -> Text:
 
     decisions = [name for name in ("toxic", "hateful") if getattr(found, name)] or ["clean"]
     view = Text()
-    view.append(" and ".join(decisions), "bold red" if found.toxic or found.hateful else "green")
+    view.append(" and ".join(decisions), "green" if found.is_clean else "bold red")
     for name, score in sorted(found.scores.items(), key=lambda item: -item[1]):
         if score >= 0.05:
             view.append(f"  {name.replace('_', ' ')} ", "dim")

@@ -124,6 +124,11 @@ class Detection:
     hateful: bool = False
     digest: str = ""
 
+    @property
+    def is_clean(self) -> bool:
+        """Neither toxic nor hateful."""
+        return not (self.toxic or self.hateful)
+
 
 @dataclass(frozen=True, slots=True)
 class WordEdit:

@@ -297,7 +297,10 @@ def test_a_toxic_text_without_a_span_is_rewritten_whole() -> None:
 
     class Scored(FakeTagger):
         def read(self, texts: Any) -> list[Reading]:
-            return [Reading((), {"toxicity": float("rude" in text)}) for text in texts]
+            return [
+                Reading((), {"toxicity": float("rude" in t), "hateful": float("hate" in t)})
+                for t in texts
+            ]
 
     from promptdetox.config import RewriteConfig
     from promptdetox.engines.fake import FakeGenerator
@@ -313,6 +316,10 @@ def test_a_toxic_text_without_a_span_is_rewritten_whole() -> None:
 
     good, clean = rewriter("be nice").detox(["so rude", "fine"])
     assert (good.output, good.status, clean.status) == ("be nice", "rewritten", "clean")
+    (hateful,) = rewriter("be nice").detox(["polite hate"])
+    assert (hateful.output, hateful.status) == ("be nice", "rewritten")
+    (kept,) = rewriter("hate again").detox(["so rude"])
+    assert kept.reason == "the rewrite is still hateful: 1.00"
     (bad,) = rewriter("rude again").detox(["so rude"])
     assert (bad.output, bad.status) == ("so rude", "abstained")
     assert bad.reason == "the rewrite is still toxic: 1.00"
